@@ -1,0 +1,60 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+
+	"github.com/lib/pq"
+)
+
+// ErrNotFound: the row that was asked for does not exist.
+var ErrNotFound = sql.ErrNoRows
+
+// Violates says whether err is the refusal of a row by the named constraint or
+// unique index.
+func Violates(err error, constraint string) bool {
+	e, ok := errors.AsType[*pq.Error](err)
+	return ok && e.Code.Class() == "23" && e.Constraint == constraint
+}
+
+// MissingPartition says whether err is the refusal of a row whose day has no
+// partition yet.
+func MissingPartition(err error) bool {
+	e, ok := errors.AsType[*pq.Error](err)
+	return ok && e.Code == "23514" && e.Constraint == ""
+}
+
+// Unavailable says whether err comes from the state of the server or the way to
+// it, and not from what was asked: the same call may succeed later, unchanged.
+func Unavailable(err error) bool {
+	if e, ok := errors.AsType[*pq.Error](err); ok {
+		return unavailableClass[string(e.Code.Class())] || onReplica(err)
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, ErrCommitUnknown) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// unavailableClass holds the SQLSTATE classes (Appendix A of the Postgres
+// manual) that tell of the server and not of the statement.
+var unavailableClass = map[string]bool{
+	"08": true, // connection exception
+	"40": true, // deadlock, serialization failure
+	"53": true, // out of connections, memory or disk
+	"55": true, // lock not available
+	"57": true, // shutting down, starting up, statement timeout
+	"58": true, // system error
+	"F0": true, // configuration file error
+}
+
+// onReplica: the server has become, or always was, a read-only standby.
+func onReplica(err error) bool {
+	e, ok := errors.AsType[*pq.Error](err)
+	return ok && e.Code == "25006"
+}
