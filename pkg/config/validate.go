@@ -1,0 +1,217 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sonicus/webhooks/pkg/secret"
+)
+
+const (
+	minBootstrapKey = 32    // characters
+	maxConcurrency  = 10000 // attempts in flight; beyond it the sockets of one process run out
+)
+
+// validate reports every setting that was read but cannot be used. bad holds
+// the settings that have a problem already.
+func (c *Config) validate(bad map[string]bool) []*Problem {
+	var problems []*Problem
+	check := func(name, text string) {
+		if text != "" && !bad[name] {
+			problems = append(problems, &Problem{name, text})
+		}
+	}
+	c.checkDatabase(check)
+	c.checkAddresses(check)
+	c.checkSecrets(check)
+	c.checkEgress(check)
+	c.checkDispatch(check)
+	c.checkRetry(check)
+	c.checkRest(check)
+	return problems
+}
+
+func (c *Config) checkDatabase(check func(name, text string)) {
+	check("SONICUS_DATABASE_URL", databaseURLProblem(c.DatabaseURL))
+	if c.DatabaseDirectURL != c.DatabaseURL {
+		check("SONICUS_DATABASE_DIRECT_URL", databaseURLProblem(c.DatabaseDirectURL))
+	}
+}
+
+// databaseURLProblem quotes nothing of what it was given: even the parser's
+// own message can hold the password.
+func databaseURLProblem(v secret.Value) string {
+	const write = "write postgres://user:password@host:5432/database"
+	if v == "" {
+		return "is not set; " + write
+	}
+	u, err := url.Parse(string(v))
+	if err != nil || misread(u, string(v)) {
+		return "is not a URL (special characters in the password must be percent-encoded); " + write
+	}
+	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return "does not begin with postgres://; " + write
+	}
+	if strings.Trim(u.Path, "/") == "" {
+		return "names no database; " + write
+	}
+	return ""
+}
+
+// misread reports a URL whose password ended the host part early, as in
+// postgres://user:1/2@host/db: the parser takes the password for a port and a path.
+func misread(u *url.URL, text string) bool {
+	return u.User == nil && strings.Contains(text, "@")
+}
+
+func (c *Config) checkAddresses(check func(name, text string)) {
+	check("SONICUS_HTTP_ADDR", addressProblem(c.HTTPAddr, "127.0.0.1:18100"))
+	check("SONICUS_ADMIN_ADDR", addressProblem(c.AdminAddr, "127.0.0.1:18101"))
+	if c.Binary == API && c.HTTPAddr == c.AdminAddr && !strings.HasSuffix(c.HTTPAddr, ":0") {
+		check("SONICUS_ADMIN_ADDR", fmt.Sprintf("is %s like SONICUS_HTTP_ADDR; write another port", c.AdminAddr))
+	}
+}
+
+func addressProblem(addr, example string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Sprintf("is %q, which is not host:port; write an address like %s", addr, example)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Sprintf("is %q, whose port is not a number up to 65535; write an address like %s", addr, example)
+	}
+	if strings.ContainsAny(host, " /@") {
+		return fmt.Sprintf("is %q, whose host is neither a name nor an address; write an address like %s", addr, example)
+	}
+	return ""
+}
+
+func (c *Config) checkSecrets(check func(name, text string)) {
+	check("SONICUS_ENCRYPTION_KEYS", encryptionKeysProblem(c.EncryptionKeys))
+	key := string(c.BootstrapAPIKey)
+	if key != "" && len(key) < minBootstrapKey {
+		check("SONICUS_BOOTSTRAP_API_KEY", fmt.Sprintf(
+			"has %d characters and needs at least %d; make one with: openssl rand -hex 32", len(key), minBootstrapKey))
+	}
+	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		check("SONICUS_BOOTSTRAP_API_KEY",
+			"has spaces or other characters that a bearer token cannot carry; make one with: openssl rand -hex 32")
+	}
+}
+
+// encryptionKeysProblem asks for a key in development too: secrets are never
+// stored in plain text, so that no database ever holds both kinds.
+func encryptionKeysProblem(v secret.Value) string {
+	const makeOne = `make one with: echo "k1:$(openssl rand -base64 32)"`
+	if v == "" {
+		return "is not set, and signing secrets are never stored unencrypted; " + makeOne
+	}
+	if _, err := secret.ParseKeys(string(v)); err != nil {
+		return fmt.Sprintf("cannot be used (%v); %s", err, makeOne)
+	}
+	return ""
+}
+
+func (c *Config) checkEgress(check func(name, text string)) {
+	if c.EgressProxyURL != "" {
+		u, err := url.Parse(string(c.EgressProxyURL))
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			check("SONICUS_EGRESS_PROXY_URL", "is not the URL of a proxy; write http://host:port")
+		}
+	}
+	if c.EgressCAFile != "" {
+		if info, err := os.Stat(c.EgressCAFile); err != nil || info.IsDir() {
+			check("SONICUS_EGRESS_CA_FILE", fmt.Sprintf("names no readable file (%s); write the path of a PEM file", c.EgressCAFile))
+		}
+	}
+}
+
+func (c *Config) checkDispatch(check func(name, text string)) {
+	check("SONICUS_DISPATCH_CONCURRENCY", outside(c.DispatchConcurrency, 1, maxConcurrency))
+	check("SONICUS_DISPATCH_POLL_INTERVAL", outside(c.DispatchPollInterval, 10*time.Millisecond, time.Minute))
+	check("SONICUS_SHUTDOWN_GRACE", outside(c.ShutdownGrace, time.Millisecond, time.Hour))
+	most := c.DispatchConcurrency
+	if most < 1 { // wrong itself, and reported
+		most = maxConcurrency
+	}
+	check("SONICUS_DISPATCH_PER_ENDPOINT", outside(c.DispatchPerEndpoint, 1, most))
+}
+
+func (c *Config) checkRetry(check func(name, text string)) {
+	check("SONICUS_RETRY_MAX_INTERVAL", outside(c.RetryMaxInterval, time.Millisecond, 24*time.Hour))
+	check("SONICUS_RETRY_INITIAL", outside(c.RetryInitial, time.Millisecond, 24*time.Hour))
+	check("SONICUS_RETRY_MULTIPLIER", outside(c.RetryMultiplier, 1, 100))
+	check("SONICUS_RETRY_JITTER", outside(c.RetryJitter, 0, 0.9))
+	if c.RetryMaxInterval > 0 && c.RetryInitial > c.RetryMaxInterval {
+		check("SONICUS_RETRY_INITIAL", fmt.Sprintf("is %v, longer than SONICUS_RETRY_MAX_INTERVAL (%v); write a shorter one, or a longer maximum",
+			short(c.RetryInitial), short(c.RetryMaxInterval)))
+	}
+}
+
+// outside is empty when low ≤ v ≤ high. NaN is outside of every range.
+func outside[T int | float64 | time.Duration](v, low, high T) string {
+	if v >= low && v <= high {
+		return ""
+	}
+	return fmt.Sprintf("is %v, outside of its range; write %v to %v", short(v), short(low), short(high))
+}
+
+// short writes 24h, not 24h0m0s.
+func short(v any) string {
+	s := fmt.Sprint(v)
+	if _, ok := v.(time.Duration); !ok {
+		return s
+	}
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func (c *Config) checkRest(check func(name, text string)) {
+	if c.Environment != Production && c.Environment != Development {
+		check("SONICUS_ENV", fmt.Sprintf("is %q; write production or development", c.Environment))
+	}
+	if c.LogFormat != FormatJSON && c.LogFormat != FormatText {
+		check("SONICUS_LOG_FORMAT", fmt.Sprintf("is %q; write json or text", c.LogFormat))
+	}
+}
+
+// Warnings lists what is allowed but should be known to whoever starts the
+// program: one sentence each, for the log, without secrets.
+func (c Config) Warnings() []string {
+	var warnings []string
+	warn := func(when bool, format string, args ...any) {
+		if when {
+			warnings = append(warnings, fmt.Sprintf(format, args...))
+		}
+	}
+	warn(c.IsDevelopment(), "SONICUS_ENV is development: webhooks may be sent over plain http")
+	warn(c.Binary == API && !loopback(c.HTTPAddr),
+		"SONICUS_HTTP_ADDR %s can be reached from other machines: put a TLS proxy in front of it", c.HTTPAddr)
+	warn(!loopback(c.AdminAddr), "SONICUS_ADMIN_ADDR %s can be reached from other machines and asks for no key", c.AdminAddr)
+	warn(len(c.EgressAllowCIDRs) > 0, "SONICUS_EGRESS_ALLOW_CIDRS opens private ranges to webhooks: %v", c.EgressAllowCIDRs)
+	warn(len(c.EgressAllowPorts) > 0, "SONICUS_EGRESS_ALLOW_PORTS opens refused ports to webhooks: %v", c.EgressAllowPorts)
+	warn(c.EgressProxyURL != "", "SONICUS_EGRESS_PROXY_URL is set: the proxy, not this program, decides which addresses webhooks reach")
+	return warnings
+}
+
+// loopback reports whether only this machine can reach addr. A name other than
+// localhost might be anything, so it counts as public.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && ip.IsLoopback())
+}
