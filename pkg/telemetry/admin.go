@@ -86,7 +86,7 @@ func (a *Admin) Run(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("stop the admin server: %w", errors.Join(err, a.server.Close()))
 	}
-	<-failed
+	_ = <-failed // http.ErrServerClosed
 	return err
 }
 

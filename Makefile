@@ -1,0 +1,53 @@
+# `make` or `make help` lists what there is. Everything runs on Go and make alone;
+# the tests and the demo find or install the Postgres that they need.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The version comes from here, so the go command need not ask git (and fail in a checkout owned by someone else).
+BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+TOOL    := nice go tool -modfile=scripts/tools/go.mod
+SOURCES := cmd db pkg scripts
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Show the main job end to end on a private Postgres, then stop
+	@go run -buildvcs=false ./scripts/demo
+
+.PHONY: up
+up: build ## The same, staying up; WEBHOOK_URL=https://… also registers that receiver
+	@go run -buildvcs=false ./scripts/demo up
+
+.PHONY: build
+build: ## Build bin/api and bin/dispatcher, static
+	@$(BUILD) -o bin/api ./cmd/api
+	@$(BUILD) -o bin/dispatcher ./cmd/dispatcher
+
+# The race detector needs a C compiler; without one the tests still run.
+.PHONY: test
+test: ## Run every test, with the race detector (continuous integration runs the same)
+	@if [ "$$(go env CGO_ENABLED)" = 1 ]; then go test -race -timeout 15m ./...; \
+	else echo "no C compiler found: testing without the race detector"; go test -timeout 15m ./...; fi
+
+.PHONY: lint
+lint: ## Check formatting, go.mod, vet, the linters and the import rules
+	@files="$$($(TOOL) gofumpt -l $(SOURCES))"; test -z "$$files" || { echo "run make fmt; not formatted:"; echo "$$files"; exit 1; }
+	@go mod tidy -diff
+	@go vet ./...
+	@$(TOOL) golangci-lint run
+	@go test ./scripts/house
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities (asks vuln.go.dev)
+	@$(TOOL) govulncheck ./...
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	@$(TOOL) gofumpt -l -w $(SOURCES)
+
+.PHONY: clean
+clean: ## Remove what make build made
+	@rm -rf bin
