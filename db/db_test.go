@@ -1,0 +1,113 @@
+package db_test
+
+import (
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
+)
+
+func TestViewsHaveTheDocumentedColumns(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	for view, documented := range map[string][]string{
+		"webhook_endpoints": {
+			"id", "url", "secret_key", "events", "is_active", "organization_id", "timeout_seconds", "max_retries", "name", "description",
+			"created_at", "updated_at", "last_success_at", "last_failure_at",
+		},
+		"webhook_deliveries": {
+			"id", "endpoint_id", "event_type", "event_id", "payload", "status", "http_status_code", "response_body", "response_headers",
+			"error_message", "attempt_count", "max_attempts", "created_at", "last_attempt_at", "delivered_at",
+		},
+	} {
+		var got []string
+		if err := db.Select(&got, `SELECT column_name FROM information_schema.columns
+			WHERE table_schema = 'sonicus' AND table_name = $1 ORDER BY ordinal_position`, view); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) < len(documented) {
+			t.Fatalf("%s has only %v", view, got)
+		}
+		if d := cmp.Diff(documented, got[:len(documented)]); d != "" {
+			t.Errorf("%s: %s", view, d)
+		}
+	}
+}
+
+func TestEverythingIsCommented(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	var bare []string
+	if err := db.Select(&bare, `
+		SELECT c.relname || coalesce('.' || a.attname, '')
+		FROM pg_class c
+		JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'sonicus'
+		LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		WHERE c.relkind IN ('r', 'p', 'v') AND c.relname <> 'goose_db_version'
+		  AND (col_description(c.oid, a.attnum) IS NULL OR obj_description(c.oid, 'pg_class') IS NULL)
+		UNION ALL
+		SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'sonicus'
+		WHERE obj_description(p.oid, 'pg_proc') IS NULL
+		UNION ALL
+		SELECT n.nspname FROM pg_namespace n WHERE n.nspname = 'sonicus' AND obj_description(n.oid, 'pg_namespace') IS NULL`); err != nil {
+		t.Fatal(err)
+	}
+	if len(bare) > 0 {
+		t.Errorf("without a comment: %v", bare)
+	}
+}
+
+func TestMigrationsGoDownAndUpAgain(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	steps := 0
+	for {
+		undone, err := postgres.MigrateDown(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if undone == "" {
+			break
+		}
+		steps++
+	}
+	pool, err := postgres.Connect(t.Context(), url, postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pool.Close() })
+	if left := relations(t, pool); !slices.Equal(left, []string{"goose_db_version"}) {
+		t.Errorf("left behind: %v", left)
+	}
+	missing, err := postgres.Pending(t.Context(), pool)
+	if err != nil || len(missing) != steps {
+		t.Errorf("pending after %d steps down: %v, %v", steps, missing, err)
+	}
+	if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if missing, err := postgres.Pending(t.Context(), pool); err != nil || len(missing) != 0 {
+		t.Errorf("pending after going up: %v, %v", missing, err)
+	}
+	if all := relations(t, pool); len(all) < 10 {
+		t.Errorf("only %v after going up", all)
+	}
+}
+
+// relations names the tables and views of the schema, without partitions.
+func relations(t *testing.T, db interface {
+	Select(dest any, query string, args ...any) error
+},
+) []string {
+	t.Helper()
+	var names []string
+	if err := db.Select(&names, `SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = 'sonicus' AND c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition ORDER BY 1`); err != nil {
+		t.Fatal(err)
+	}
+	return names
+}

@@ -1,0 +1,160 @@
+package outbox_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/outbox"
+	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
+)
+
+func TestPublishSharesTheFateOfItsTransaction(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	endpoint(t, db, target{MaxRetries: 3})
+	org := organization(t, db)
+	var ev event.Envelope
+
+	undone := errors.New("undone")
+	err := postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, now time.Time) error {
+		ev = created(t, org, now)
+		if n, err := outbox.Publish(t.Context(), tx, ev); n != 1 || err != nil {
+			t.Fatalf("published %d deliveries, %v; want 1", n, err)
+		}
+		return undone
+	})
+	if !errors.Is(err, undone) {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"events", "deliveries", "queue"} {
+		if n := count(t, db, "sonicus."+table); n != 0 {
+			t.Errorf("rolled back: %d rows in %s", n, table)
+		}
+	}
+
+	inTx(t, db, func(tx *sqlx.Tx, _ time.Time) error {
+		_, err := outbox.Publish(t.Context(), tx, ev)
+		return err
+	})
+	if n := count(t, db, `sonicus.deliveries WHERE status = 'pending' AND max_attempts = 4 AND event_type = 'organization.created'
+		AND id = sonicus.delivery_id(event_id, endpoint_id, 1)`); n != 1 {
+		t.Errorf("committed: %d deliveries as published, want 1", n)
+	}
+	booksAgree(t, db)
+}
+
+func TestPublishAgainWritesNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	endpoint(t, db, target{})
+	ev := publish(t, db, organization(t, db), 1)[0]
+	inTx(t, db, func(tx *sqlx.Tx, _ time.Time) error {
+		n, err := outbox.Publish(t.Context(), tx, ev)
+		if n != 0 {
+			t.Errorf("published %d more deliveries", n)
+		}
+		return err
+	})
+	booksAgree(t, db)
+}
+
+func TestPayloadIsStoredByteForByte(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	endpoint(t, db, target{})
+	ev := publish(t, db, organization(t, db), 1)[0]
+	if got := string(claim(t, db, 1)[0].Payload); got != string(ev.Payload) {
+		t.Errorf("claimed %s\npublished %s", got, ev.Payload)
+	}
+	var seen postgres.JSON
+	if err := db.GetContext(t.Context(), &seen, `SELECT payload FROM sonicus.webhook_deliveries`); err != nil || string(seen) != string(ev.Payload) {
+		t.Errorf("view shows %s, %v", seen, err)
+	}
+}
+
+func TestEventGoesOnlyToMatchingEndpoints(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mine, other := organization(t, db), organization(t, db)
+	for name, c := range map[string]struct {
+		target
+		want int
+	}{
+		"global":              {target{}, 1},
+		"exact type":          {target{Events: `["organization.created"]`}, 1},
+		"everything":          {target{Events: `["*"]`}, 1},
+		"one of several":      {target{Events: `["user.created", "organization.created"]`}, 1},
+		"two patterns, once":  {target{Events: `["*", "organization.*"]`}, 1},
+		"same organization":   {target{Organization: uuid.NullUUID{UUID: mine, Valid: true}}, 1},
+		"other organization":  {target{Organization: uuid.NullUUID{UUID: other, Valid: true}}, 0},
+		"other type":          {target{Events: `["organization.deleted"]`}, 0},
+		"other family":        {target{Events: `["user.*"]`}, 0},
+		"prefix of the type":  {target{Events: `["organization"]`}, 0},
+		"inactive":            {target{Inactive: true}, 0},
+		"deleted":             {target{Deleted: true}, 0},
+		"paused still queues": {target{Paused: true}, 1},
+	} {
+		id := endpoint(t, db, c.target)
+		publish(t, db, mine, 1)
+		if n := count(t, db, `sonicus.queue WHERE endpoint_id = $1`, id); n != c.want {
+			t.Errorf("%s: %d deliveries, want %d", name, n, c.want)
+		}
+		exec(t, db, `UPDATE sonicus.endpoints SET is_active = false`)
+	}
+}
+
+func TestPartitionsAreMadeAheadAndOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, `DROP TABLE sonicus.events_`+day(3)+`, sonicus.attempts_`+day(7))
+
+	reader, err := db.BeginTxx(t.Context(), nil) // a long report must not block the making, nor it the report
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Rollback() }()
+	if _, err := reader.ExecContext(t.Context(), `SELECT count(*) FROM sonicus.webhook_deliveries`); err != nil {
+		t.Fatal(err)
+	}
+
+	var wg sync.WaitGroup
+	made := make(chan int, 4)
+	for range 4 {
+		wg.Go(func() {
+			n, err := outbox.EnsurePartitions(t.Context(), db)
+			if err != nil {
+				t.Error(err)
+			}
+			made <- n
+		})
+	}
+	wg.Wait()
+	if n := <-made + <-made + <-made + <-made; n != 2 {
+		t.Errorf("made %d partitions, want the 2 that were missing", n)
+	}
+	endpoint(t, db, target{})
+	org := organization(t, db)
+	for n := range 9 {
+		at := time.Now().UTC().AddDate(0, 0, n-1)
+		inTx(t, db, func(tx *sqlx.Tx, _ time.Time) error {
+			_, err := outbox.Publish(t.Context(), tx, created(t, org, at))
+			return err
+		})
+	}
+	err = postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, _ time.Time) error {
+		_, err := outbox.Publish(t.Context(), tx, created(t, org, time.Now().AddDate(0, 0, 20)))
+		return err
+	})
+	if !postgres.MissingPartition(err) {
+		t.Errorf("publishing into a day without partition: %v, want a missing partition", err)
+	}
+}
+
+func day(ahead int) string { return time.Now().UTC().AddDate(0, 0, ahead).Format("20060102") }
