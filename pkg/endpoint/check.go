@@ -1,0 +1,157 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/problem"
+	"github.com/sonicus/webhooks/pkg/secret"
+	"github.com/sonicus/webhooks/pkg/signature"
+)
+
+const (
+	maxName        = 200
+	maxDescription = 2000
+	maxEvents      = 50
+	maxSecret      = 200 // characters; 64 bytes are 95 with prefix and base64
+
+	minTimeout, maxTimeout, defaultTimeout = 1, 30, 10
+	minRetries, maxRetries, defaultRetries = 0, 50, 9
+)
+
+// Checked is an endpoint that has passed every check which needs no database.
+type Checked struct {
+	// OrganizationID limits the endpoint to one organization; nil: global. The
+	// onboarding sets it to the organization that it creates.
+	OrganizationID *uuid.UUID
+	// SecretKey signs deliveries; empty: unsigned. It is exported because fmt
+	// would print an unexported one.
+	SecretKey secret.Value
+
+	url, name, description string
+	events                 []string
+	timeout, retries       int
+	generated              bool
+}
+
+// Check looks at everything that needs no database, including the resolution of
+// the URL's host, and reports every bad field at once as a problem of kind
+// Invalid. path is put before the field names ("webhook_endpoints[0].").
+func (s *Store) Check(ctx context.Context, n New, path string) (Checked, error) {
+	url, found, err := s.checkURL(ctx, n.URL)
+	if err != nil {
+		return Checked{}, err
+	}
+	found = slices.Concat(found, checkEvents(n.Events), CheckText("name", n.Name, maxName), checkDescription(n.Description),
+		checkRange("timeout_seconds", n.TimeoutSeconds, minTimeout, maxTimeout),
+		checkRange("max_retries", n.MaxRetries, minRetries, maxRetries), checkSecret(n))
+	if len(found) > 0 {
+		for i := range found {
+			found[i].Field = path + found[i].Field
+		}
+		return Checked{}, problem.Invalid(found...)
+	}
+	return n.checked(url)
+}
+
+// checked fills in the defaults and the secret that was asked for.
+func (n New) checked(url string) (Checked, error) {
+	c := Checked{
+		OrganizationID: n.OrganizationID, url: url, name: n.Name, description: n.Description, events: slices.Clone(n.Events),
+		timeout: valueOr(n.TimeoutSeconds, defaultTimeout), retries: valueOr(n.MaxRetries, defaultRetries),
+		generated: n.GenerateSecret,
+	}
+	if n.SecretKey != nil {
+		c.SecretKey = *n.SecretKey
+	}
+	if n.GenerateSecret {
+		made, err := signature.GenerateSecret()
+		if err != nil {
+			return Checked{}, fmt.Errorf("generate secret: %w", err)
+		}
+		c.SecretKey = secret.Value(made)
+	}
+	return c, nil
+}
+
+func (s *Store) checkURL(ctx context.Context, raw string) (string, []problem.Field, error) {
+	url, err := s.guard.CheckURL(ctx, raw)
+	if p, ok := errors.AsType[*problem.Error](err); ok && len(p.Fields) > 0 {
+		return "", slices.Clone(p.Fields), nil
+	}
+	return url, nil, err
+}
+
+func checkEvents(events []string) []problem.Field {
+	switch {
+	case len(events) == 0:
+		return wrong("events", "required", "name at least one event type: "+known())
+	case len(events) > maxEvents:
+		return wrong("events", "too_many", fmt.Sprintf("name at most %d event types", maxEvents))
+	}
+	var found []problem.Field
+	for i, e := range events {
+		field := fmt.Sprintf("events[%d]", i)
+		switch {
+		case !event.Known(e):
+			found = append(found, wrong(field, "unknown_event_type", "use one of "+known())...)
+		case slices.Contains(events[:i], e):
+			found = append(found, wrong(field, "duplicate", "name each event type once")...)
+		}
+	}
+	return found
+}
+
+// known lists what an endpoint can subscribe to.
+func known() string {
+	var all []string
+	for _, t := range event.Types() {
+		for _, p := range event.Patterns(t) {
+			if !slices.Contains(all, p) {
+				all = append(all, p)
+			}
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func checkDescription(d string) []problem.Field {
+	if d == "" {
+		return nil
+	}
+	return CheckText("description", d, maxDescription)
+}
+
+func checkRange(field string, v *int, low, high int) []problem.Field {
+	if v == nil || (*v >= low && *v <= high) {
+		return nil
+	}
+	return wrong(field, "out_of_range", fmt.Sprintf("use a whole number from %d to %d", low, high))
+}
+
+func checkSecret(n New) []problem.Field {
+	if n.SecretKey == nil {
+		return nil
+	}
+	if n.GenerateSecret {
+		return wrong("generate_secret", "exclusive", "give secret_key or generate_secret, not both")
+	}
+	if signature.CheckSecret(string(*n.SecretKey)) != nil {
+		return wrong("secret_key", "weak_secret",
+			"use 24 to 64 bytes (base64 after whsec_, or as they are), or generate_secret; leave it out for unsigned deliveries")
+	}
+	return CheckText("secret_key", string(*n.SecretKey), maxSecret)
+}
+
+func valueOr(v *int, otherwise int) int {
+	if v == nil {
+		return otherwise
+	}
+	return *v
+}

@@ -1,0 +1,192 @@
+package endpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/problem"
+	"github.com/sonicus/webhooks/pkg/secret"
+	"github.com/sonicus/webhooks/pkg/webhook"
+)
+
+// Names of the columns that hold envelopes; part of what each is sealed to.
+const (
+	columnSecret   = "secret"
+	columnPrevious = "previous_secret"
+)
+
+const (
+	patience  = 5 * time.Second        // how long the outcome of a silent commit is looked for
+	lookEvery = 100 * time.Millisecond // how often
+	lookFor   = time.Second            // how long one look may take
+)
+
+// Store keeps the endpoints.
+type Store struct {
+	db    *sqlx.DB
+	guard *webhook.Guard
+	box   *secret.Box
+}
+
+// NewStore makes a store that checks URLs with guard and seals secrets with box.
+func NewStore(db *sqlx.DB, guard *webhook.Guard, box *secret.Box) *Store {
+	return &Store{db: db, guard: guard, box: box}
+}
+
+// Create registers an endpoint. Problems: Invalid for bad fields, among them an
+// organization that does not exist; Unavailable while the database is away, with
+// the code commit_unknown when it cannot be told whether the endpoint exists.
+func (s *Store) Create(ctx context.Context, n New) (Created, error) {
+	checked, err := s.Check(ctx, n, "")
+	if err != nil {
+		return Created{}, err
+	}
+	var made Created
+	err = postgres.InTx(ctx, s.db, func(tx *sqlx.Tx, now time.Time) (err error) {
+		made, err = s.Insert(ctx, tx, now, checked)
+		return err
+	})
+	if errors.Is(err, postgres.ErrCommitUnknown) && s.appears(ctx, made.ID) {
+		err = nil
+	}
+	if err != nil {
+		return Created{}, explain("create endpoint", err)
+	}
+	return made, nil
+}
+
+const insert = `
+INSERT INTO sonicus.endpoints (id, url, name, description, organization_id, events, timeout_seconds, max_retries,
+                               secret, secret_last4, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`
+
+// Insert writes a checked endpoint in the caller's transaction; now is that
+// transaction's time. An organization that does not exist is a problem of kind
+// Invalid, after which the transaction can only be rolled back.
+func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checked) (Created, error) {
+	made := c.created(postgres.NewID(now), now)
+	events, err := json.Marshal(c.events)
+	if err != nil {
+		return Created{}, fmt.Errorf("encode events: %w", err)
+	}
+	sealed, err := s.seal(made.ID, c.SecretKey)
+	if err != nil {
+		return Created{}, err
+	}
+	_, err = tx.ExecContext(ctx, insert, made.ID, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
+		c.timeout, c.retries, sealed, made.SecretLast4, now)
+	if postgres.Violates(err, "endpoints_organization_id_fkey") {
+		return Created{}, problem.Invalid(wrong("organization_id", "unknown_organization",
+			"name an organization that exists, or leave it out for events of all organizations")...)
+	}
+	if err != nil {
+		return Created{}, fmt.Errorf("insert endpoint: %w", err)
+	}
+	return made, nil
+}
+
+func (c Checked) created(id uuid.UUID, now time.Time) Created {
+	made := Created{Endpoint: Endpoint{
+		ID: id, URL: c.url, Events: c.events, IsActive: true, OrganizationID: c.OrganizationID,
+		TimeoutSeconds: c.timeout, MaxRetries: c.retries, Name: c.name, Description: c.description,
+		CreatedAt: now, UpdatedAt: now, BreakerState: "closed",
+	}}
+	if c.SecretKey != "" {
+		last4 := secret.Last4(string(c.SecretKey))
+		made.SecretSet, made.SecretLast4 = true, &last4
+	}
+	if c.generated {
+		made.SecretKey = c.SecretKey
+	}
+	return made
+}
+
+// seal returns the envelope of an endpoint's current secret, nil for none.
+func (s *Store) seal(id uuid.UUID, v secret.Value) (*string, error) {
+	if v == "" {
+		return nil, nil
+	}
+	sealed, err := s.box.Seal([]byte(v), secret.AAD(id, columnSecret))
+	if err != nil {
+		return nil, fmt.Errorf("seal secret: %w", err)
+	}
+	return &sealed, nil
+}
+
+// Get returns one endpoint; one that does not exist or is deleted is a problem
+// of kind NotFound.
+func (s *Store) Get(ctx context.Context, id uuid.UUID) (Endpoint, error) {
+	var r row
+	err := s.db.GetContext(ctx, &r, `SELECT `+columns+` FROM sonicus.endpoints WHERE id = $1 AND deleted_at IS NULL`, id)
+	if errors.Is(err, postgres.ErrNotFound) {
+		return Endpoint{}, problem.NotFound("endpoint")
+	}
+	if err != nil {
+		return Endpoint{}, explain("get endpoint", err)
+	}
+	return r.endpoint()
+}
+
+// List returns up to limit endpoints, the newest first, with ids below before;
+// uuid.Nil begins with the newest.
+func (s *Store) List(ctx context.Context, limit int, before uuid.UUID) ([]Endpoint, error) {
+	if before == uuid.Nil {
+		before = uuid.Max
+	}
+	var rows []row
+	err := s.db.SelectContext(ctx, &rows, `SELECT `+columns+` FROM sonicus.endpoints
+		WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2`, before, limit)
+	if err != nil {
+		return nil, explain("list endpoints", err)
+	}
+	all := make([]Endpoint, len(rows))
+	for i, r := range rows {
+		if all[i], err = r.endpoint(); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// appears looks, after a commit without an answer, whether the endpoint exists.
+// It keeps looking for a while: the server may be restarting, or still be busy
+// with that very commit.
+func (s *Store) appears(ctx context.Context, id uuid.UUID) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	for {
+		look, done := context.WithTimeout(ctx, lookFor)
+		_, err := s.Get(look, id)
+		done()
+		if err == nil {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// explain turns the state of the database into a problem that callers may see.
+func explain(what string, err error) error {
+	switch _, known := errors.AsType[*problem.Error](err); {
+	case known:
+		return err
+	case errors.Is(err, postgres.ErrCommitUnknown):
+		return problem.Unavailable("commit_unknown",
+			"It is not known whether the endpoint was created. Look for it in the list of endpoints before trying again.", err)
+	case postgres.Unavailable(err):
+		return problem.Unavailable("unavailable", "The database does not answer. Nothing was changed; try again shortly.", err)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}

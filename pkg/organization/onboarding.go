@@ -1,0 +1,125 @@
+package organization
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/problem"
+)
+
+// maxEndpoints is how many endpoints an onboarding may bring.
+const maxEndpoints = 20
+
+// Onboarding is an organization with all that it needs from its first moment.
+type Onboarding struct {
+	Organization New
+	AdminUser    AdminUser
+	Endpoints    []endpoint.New // up to 20, without OrganizationID: they become the organization's own
+}
+
+// Onboarded is what an onboarding has written.
+type Onboarded struct {
+	Organization Organization
+	AdminUser    User
+	Endpoints    []endpoint.Created // in the order given
+}
+
+// Onboard writes an organization, its first user with the role admin, its
+// endpoints and its organization.created event, which carries data.admin_user
+// and goes to those endpoints too, in one transaction. Problems are those of
+// [Store.Create]; fields are named admin_user.email, webhook_endpoints[0].url …
+func (s *Store) Onboard(ctx context.Context, o Onboarding) (Onboarded, error) {
+	org, checked, err := s.check(ctx, o)
+	if err != nil {
+		return Onboarded{}, err
+	}
+	var done Onboarded
+	err = s.write(ctx, &org, func(tx *sqlx.Tx, now time.Time) error {
+		done = Onboarded{Organization: org, AdminUser: admin(org, o.AdminUser, now)}
+		return s.onboard(ctx, tx, now, &done, checked)
+	})
+	if err != nil {
+		return Onboarded{}, err
+	}
+	return done, nil
+}
+
+func admin(org Organization, a AdminUser, now time.Time) User {
+	return User{ID: postgres.NewID(now), OrganizationID: org.ID, Email: a.Email, FullName: a.FullName, Role: "admin", CreatedAt: now, UpdatedAt: now}
+}
+
+// onboard writes all but the organization. The endpoints come before the event,
+// so that they receive it.
+func (s *Store) onboard(ctx context.Context, tx *sqlx.Tx, now time.Time, done *Onboarded, checked []endpoint.Checked) error {
+	u := done.AdminUser
+	if err := insertUser(ctx, tx, u); err != nil {
+		return err
+	}
+	for _, c := range checked {
+		c.OrganizationID = &u.OrganizationID
+		made, err := s.endpoints.Insert(ctx, tx, now, c)
+		if err != nil {
+			return err
+		}
+		done.Endpoints = append(done.Endpoints, made)
+	}
+	return publish(ctx, tx, now, done.Organization, &event.User{ID: u.ID, Email: u.Email, FullName: u.FullName})
+}
+
+func insertUser(ctx context.Context, tx *sqlx.Tx, u User) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO sonicus.users (id, organization_id, email, full_name, role, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`, u.ID, u.OrganizationID, u.Email, u.FullName, u.Role, u.CreatedAt, u.UpdatedAt)
+	if err != nil {
+		return fmt.Errorf("insert user: %w", err)
+	}
+	return nil
+}
+
+// check reports every bad field of all parts at once.
+func (s *Store) check(ctx context.Context, o Onboarding) (Organization, []endpoint.Checked, error) {
+	org, found := o.Organization.check()
+	found = append(found, o.AdminUser.check()...)
+	checked, more, err := s.checkEndpoints(ctx, o.Endpoints)
+	if err != nil {
+		return Organization{}, nil, explain("check endpoints", err)
+	}
+	if found = append(found, more...); len(found) > 0 {
+		return Organization{}, nil, problem.Invalid(found...)
+	}
+	return org, checked, nil
+}
+
+// checkEndpoints asks for all at once: each may have a name to resolve.
+func (s *Store) checkEndpoints(ctx context.Context, all []endpoint.New) ([]endpoint.Checked, []problem.Field, error) {
+	if len(all) > maxEndpoints {
+		return nil, wrong("webhook_endpoints", "too_many", fmt.Sprintf("give at most %d endpoints; register the others afterwards", maxEndpoints)), nil
+	}
+	checked, errs := make([]endpoint.Checked, len(all)), make([]error, len(all))
+	var wait sync.WaitGroup
+	for i, n := range all {
+		wait.Go(func() { checked[i], errs[i] = s.endpoints.Check(ctx, n, at(i)) })
+	}
+	wait.Wait()
+	var found []problem.Field
+	for i, err := range errs {
+		if all[i].OrganizationID != nil {
+			found = append(found, wrong(at(i)+"organization_id", "not_allowed", "leave it out: the endpoint belongs to the new organization")...)
+		}
+		if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindInvalid {
+			found = append(found, p.Fields...)
+		} else if err != nil {
+			return nil, nil, err
+		}
+	}
+	return checked, found, nil
+}
+
+func at(i int) string { return fmt.Sprintf("webhook_endpoints[%d].", i) }

@@ -1,0 +1,153 @@
+package organization
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/outbox"
+	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/problem"
+)
+
+// Store keeps the organizations and their users.
+type Store struct {
+	db        *sqlx.DB
+	endpoints *endpoint.Store
+	committed func()
+}
+
+// NewStore makes a store. committed is called after every commit that published
+// an event, to wake the dispatchers; it must return at once and may be nil.
+func NewStore(db *sqlx.DB, endpoints *endpoint.Store, committed func()) *Store {
+	if committed == nil {
+		committed = func() {}
+	}
+	return &Store{db: db, endpoints: endpoints, committed: committed}
+}
+
+// Create writes an organization together with its organization.created event and
+// the deliveries of that. Problems: Invalid names every bad field; Conflict
+// (domain_taken); Unavailable while the database is away, with the code
+// commit_unknown when it cannot be told whether the organization exists.
+func (s *Store) Create(ctx context.Context, n New) (Organization, error) {
+	o, found := n.check()
+	if len(found) > 0 {
+		return Organization{}, problem.Invalid(found...)
+	}
+	err := s.write(ctx, &o, func(tx *sqlx.Tx, now time.Time) error {
+		return publish(ctx, tx, now, o, nil)
+	})
+	if err != nil {
+		return Organization{}, err
+	}
+	return o, nil
+}
+
+// write runs one creation: it inserts o, whose id and times it sets, and lets
+// rest write what belongs to it. rest runs again when the first transaction
+// failed because the day had no partition yet.
+func (s *Store) write(ctx context.Context, o *Organization, rest func(*sqlx.Tx, time.Time) error) error {
+	create := func(tx *sqlx.Tx, now time.Time) error {
+		o.ID, o.CreatedAt, o.UpdatedAt = postgres.NewID(now), now, now
+		if err := insert(ctx, tx, *o); err != nil {
+			return err
+		}
+		return rest(tx, now)
+	}
+	err := postgres.InTx(ctx, s.db, create)
+	if postgres.MissingPartition(err) {
+		err = s.again(ctx, create)
+	}
+	if errors.Is(err, postgres.ErrCommitUnknown) && s.appears(ctx, o.ID) {
+		err = nil
+	}
+	if err != nil {
+		return explain("create organization", err)
+	}
+	s.committed()
+	return nil
+}
+
+func (s *Store) again(ctx context.Context, create func(*sqlx.Tx, time.Time) error) error {
+	if _, err := outbox.EnsurePartitions(ctx, s.db); err != nil {
+		return err
+	}
+	return postgres.InTx(ctx, s.db, create)
+}
+
+const insertOrganization = `
+INSERT INTO sonicus.organizations (id, name, display_name, domain, primary_contact_email, subscription_tier, subscription_status,
+                                   max_users, industry, company_size, trial_end_date, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
+
+func insert(ctx context.Context, tx *sqlx.Tx, o Organization) error {
+	_, err := tx.ExecContext(ctx, insertOrganization, o.ID, o.Name, o.DisplayName, o.Domain, o.PrimaryContactEmail, o.SubscriptionTier,
+		o.SubscriptionStatus, o.MaxUsers, o.Industry, o.CompanySize, o.TrialEndDate, o.CreatedAt, o.UpdatedAt)
+	if postgres.Violates(err, "organizations_domain_key") {
+		return problem.Conflict("domain_taken", "domain", "An organization with this domain exists already.")
+	}
+	if err != nil {
+		return fmt.Errorf("insert organization: %w", err)
+	}
+	return nil
+}
+
+// publish tells the endpoints of a new organization; admin is nil unless it came
+// by onboarding.
+func publish(ctx context.Context, tx *sqlx.Tx, now time.Time, o Organization, admin *event.User) error {
+	ev, err := event.NewOrganizationCreated(postgres.NewID(now), now, o.payload(), admin)
+	if err != nil {
+		return err
+	}
+	_, err = outbox.Publish(ctx, tx, ev)
+	return err
+}
+
+// explain turns the state of the database into a problem that callers may see.
+func explain(what string, err error) error {
+	switch _, known := errors.AsType[*problem.Error](err); {
+	case known:
+		return err
+	case errors.Is(err, postgres.ErrCommitUnknown):
+		return problem.Unavailable("commit_unknown",
+			"It is not known whether the organization was created. Look for its domain in the list of organizations before trying again.", err)
+	case postgres.Unavailable(err):
+		return problem.Unavailable("unavailable", "The database does not answer. Nothing was changed; try again shortly.", err)
+	default:
+		return fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+const (
+	patience  = 5 * time.Second        // how long the outcome of a silent commit is looked for
+	lookEvery = 100 * time.Millisecond // how often
+	lookFor   = time.Second            // how long one look may take
+)
+
+// appears looks, after a commit without an answer, whether the organization
+// exists. It keeps looking for a while: the server may be restarting, or still
+// be busy with that very commit.
+func (s *Store) appears(ctx context.Context, id uuid.UUID) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	for {
+		look, done := context.WithTimeout(ctx, lookFor)
+		_, err := s.Get(look, id)
+		done()
+		if err == nil {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(lookEvery):
+		}
+	}
+}
