@@ -1,0 +1,42 @@
+// Package access owns who may use the API: bearer keys, the roles behind them,
+// and the audit trail of what is done with them. A key is 256 random bits; only
+// its SHA-256 is stored, so neither the database nor a backup of it lets anyone in.
+package access
+
+import "github.com/google/uuid"
+
+// Role says what a caller may do.
+type Role string
+
+// The roles. A super admin may do all that an admin may, and manages webhooks.
+const (
+	SuperAdmin Role = "super_admin"
+	Admin      Role = "admin"
+)
+
+// Roles lists the roles that a key can have, the mightiest first.
+func Roles() []Role { return []Role{SuperAdmin, Admin} }
+
+// Allows says whether a caller of this role may do what requires the other.
+// A role that does not exist allows nothing, and nothing allows it.
+func (r Role) Allows(required Role) bool {
+	return required.rank() > 0 && r.rank() >= required.rank()
+}
+
+func (r Role) rank() int {
+	switch r {
+	case SuperAdmin:
+		return 2
+	case Admin:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// Principal is a caller that has proven who it is.
+type Principal struct {
+	KeyID uuid.UUID // uuid.Nil for the bootstrap key
+	Name  string    // what or whom the key is for
+	Role  Role
+}

@@ -1,0 +1,331 @@
+package access_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sonicus/webhooks/pkg/access"
+	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
+	"github.com/sonicus/webhooks/pkg/problem"
+)
+
+const bootstrapKey = "bootstrap-key-of-at-least-32-characters"
+
+func TestRoleAllowsNothingBeyondItself(t *testing.T) {
+	t.Parallel()
+	roles := []access.Role{access.SuperAdmin, access.Admin, "viewer", ""}
+	want := [][]bool{ // held × required
+		{true, true, false, false},
+		{false, true, false, false},
+		{false, false, false, false},
+		{false, false, false, false},
+	}
+	for i, held := range roles {
+		for j, required := range roles {
+			if got := held.Allows(required); got != want[i][j] {
+				t.Errorf("%q.Allows(%q) = %v", held, required, got)
+			}
+		}
+	}
+}
+
+func TestKeyLetsItsHolderIn(t *testing.T) {
+	t.Parallel()
+	keys := access.NewKeys(pgtest.New(t), bootstrapKey)
+	for _, role := range access.Roles() {
+		t.Run(string(role), func(t *testing.T) {
+			t.Parallel()
+			key := create(t, keys, "for "+string(role), role, time.Hour)
+			p, err := keys.Authenticate(t.Context(), key)
+			keys.Wait()
+			if err != nil || p.Name != "for "+string(role) || p.Role != role || p.KeyID.Version() != 7 {
+				t.Errorf("got %+v, %v", p, err)
+			}
+		})
+	}
+}
+
+func TestBootstrapKeyNeedsNoDatabase(t *testing.T) {
+	t.Parallel()
+	p, err := access.NewKeys(unreachable(t), bootstrapKey).Authenticate(t.Context(), bootstrapKey)
+	if diff := cmp.Diff(access.Principal{Name: "bootstrap", Role: access.SuperAdmin}, p); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+func TestUnsetBootstrapKeyLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	keys := access.NewKeys(pgtest.New(t), "")
+	for _, token := range []string{"", " ", bootstrapKey} {
+		if p, err := keys.Authenticate(t.Context(), token); kindOf(err) != problem.KindUnauthenticated {
+			t.Errorf("token %q: %+v, %v", token, p, err)
+		}
+	}
+}
+
+func TestEveryBadTokenIsRefusedAlike(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	keys := access.NewKeys(db, bootstrapKey)
+	good := create(t, keys, "good", access.Admin, 0)
+	expired, revoked := create(t, keys, "expired", access.Admin, time.Hour), create(t, keys, "revoked", access.SuperAdmin, 0)
+	change(t, db, `UPDATE sonicus.api_keys SET expires_at = now() WHERE name = 'expired'`)
+	change(t, db, `UPDATE sonicus.api_keys SET revoked_at = now() WHERE name = 'revoked'`)
+	tests := map[string]struct {
+		token  string
+		reason error
+	}{
+		"absent":        {"", access.ErrUnknown},
+		"unknown":       {"snk_" + strings.Repeat("A", 43), access.ErrUnknown},
+		"malformed":     {"not a key", access.ErrUnknown},
+		"NUL":           {"snk_\x00", access.ErrUnknown},
+		"not UTF-8":     {"snk_\xff\xfe", access.ErrUnknown},
+		"huge":          {strings.Repeat("A", 30_000), access.ErrUnknown},
+		"SQL":           {"' OR true --", access.ErrUnknown},
+		"cut short":     {good[:len(good)-1], access.ErrUnknown},
+		"other case":    {strings.ToUpper(good), access.ErrUnknown},
+		"white space":   {good + " ", access.ErrUnknown},
+		"bootstrap cut": {bootstrapKey[1:], access.ErrUnknown},
+		"expired":       {expired, access.ErrExpired},
+		"revoked":       {revoked, access.ErrRevoked},
+	}
+	want := problem.Unauthenticated()
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			principal, err := keys.Authenticate(t.Context(), tt.token)
+			p, ok := errors.AsType[*problem.Error](err)
+			if !ok || principal != (access.Principal{}) || !errors.Is(err, tt.reason) {
+				t.Fatalf("got %+v, %v", principal, err)
+			}
+			p.Err = nil
+			if diff := cmp.Diff(want, p); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestDatabaseAwayIsNotTheCallersFault(t *testing.T) {
+	t.Parallel()
+	_, err := access.NewKeys(unreachable(t), bootstrapKey).Authenticate(t.Context(), "snk_"+strings.Repeat("A", 43))
+	if kindOf(err) != problem.KindUnavailable {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOnlyTheHashIsStored(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	key := create(t, access.NewKeys(db, ""), "for the test", access.Admin, 0)
+	if !regexp.MustCompile(`^snk_[A-Za-z0-9_-]{43}$`).MatchString(key) {
+		t.Errorf("key %q has another form", key)
+	}
+	var stored string
+	if err := db.GetContext(t.Context(), &stored, `SELECT concat((SELECT json_agg(k) FROM sonicus.api_keys k), (SELECT json_agg(a) FROM sonicus.audit_log a))`); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(stored, key[4:24]) || strings.Contains(stored, key[24:]) {
+		t.Errorf("stored: %s", stored)
+	}
+	if !strings.Contains(stored, `"key_last4":"`+key[len(key)-4:]+`"`) {
+		t.Errorf("the last four characters are missing: %s", stored)
+	}
+}
+
+func TestCreationIsInTheAuditTrail(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	key := create(t, access.NewKeys(db, ""), "crm", access.Admin, 24*time.Hour)
+	var row struct {
+		Actor, Action, Type string
+		IsKey               bool `db:"is_key"`
+		SameTime            bool `db:"same_time"`
+		After               postgres.JSON
+	}
+	err := db.GetContext(t.Context(), &row, `
+		SELECT actor, action, object_type AS type, a.after, k.id IS NOT NULL AS is_key,
+		       a.at = k.created_at AND k.expires_at = k.created_at + interval '1 day' AS same_time
+		FROM sonicus.audit_log a LEFT JOIN sonicus.api_keys k ON k.id::text = a.object_id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row.Actor != "command line" || row.Action != "api_key.create" || row.Type != "api_key" || !row.IsKey || !row.SameTime {
+		t.Errorf("got %+v", row)
+	}
+	var after map[string]any
+	if err := json.Unmarshal([]byte(row.After), &after); err != nil {
+		t.Fatal(err)
+	}
+	if after["name"] != "crm" || after["role"] != "admin" || after["key_last4"] != key[len(key)-4:] {
+		t.Errorf("got %v", after)
+	}
+}
+
+func TestNoKeyWithoutItsAuditRow(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	change(t, db, `ALTER TABLE sonicus.audit_log ADD CONSTRAINT closed CHECK (false)`)
+	if key, err := access.NewKeys(db, "").CreateKey(t.Context(), "crm", access.Admin, 0); err == nil || key != "" {
+		t.Errorf("got %q, %v", key, err)
+	}
+	var n int
+	if err := db.GetContext(t.Context(), &n, `SELECT count(*) FROM sonicus.api_keys`); err != nil || n != 0 {
+		t.Errorf("%d keys, %v", n, err)
+	}
+}
+
+func TestCreateKeyNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	keys := access.NewKeys(unreachable(t), "")
+	tests := map[string]struct {
+		name     string
+		role     access.Role
+		lifetime time.Duration
+		want     string
+	}{
+		"no name":       {"", access.Admin, 0, "name"},
+		"line break":    {"a\nb", access.Admin, 0, "name"},
+		"white space":   {" a", access.Admin, 0, "name"},
+		"not UTF-8":     {"\xff", access.Admin, 0, "name"},
+		"long name":     {strings.Repeat("ä", 201), access.Admin, 0, "name"},
+		"viewer":        {"a", "viewer", 0, "role"},
+		"no role":       {"a", "", 0, "role"},
+		"in the past":   {"a", access.Admin, -time.Second, "expires"},
+		"all of it bad": {"", "root", -1, "name role expires"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := keys.CreateKey(t.Context(), tt.name, tt.role, tt.lifetime)
+			p, ok := errors.AsType[*problem.Error](err)
+			if !ok || p.Kind != problem.KindInvalid {
+				t.Fatalf("got %v", err)
+			}
+			var fields []string
+			for _, f := range p.Fields {
+				fields = append(fields, f.Field)
+			}
+			if got := strings.Join(fields, " "); got != tt.want {
+				t.Errorf("named %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestUseIsNotedAtMostOnceAMinute(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	keys := access.NewKeys(db, "")
+	key := create(t, keys, "crm", access.Admin, 0)
+	for _, tt := range []struct {
+		name, before string
+		noted        bool
+	}{
+		{"never used", "NULL", true},
+		{"just used", "now() - interval '30 seconds'", false},
+		{"used a while ago", "now() - interval '2 minutes'", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			change(t, db, `UPDATE sonicus.api_keys SET last_used_at = `+tt.before)
+			if _, err := keys.Authenticate(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+			keys.Wait()
+			var noted bool
+			if err := db.GetContext(t.Context(), &noted, `SELECT coalesce(last_used_at > now() - interval '20 seconds', false) FROM sonicus.api_keys`); err != nil {
+				t.Fatal(err)
+			}
+			if noted != tt.noted {
+				t.Errorf("noted: %v", noted)
+			}
+		})
+	}
+}
+
+func TestNotingAUseDelaysNoRequest(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	keys := access.NewKeys(db, "")
+	key := create(t, keys, "crm", access.Admin, 0)
+	locked, err := db.BeginTxx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := locked.ExecContext(t.Context(), `SELECT 1 FROM sonicus.api_keys FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for waiting := false; !waiting; { // a caller that is let in while the note waits did not wait for it
+		if _, err := keys.Authenticate(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		err := db.GetContext(t.Context(), &waiting, `SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'UPDATE sonicus.api_keys%')`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no use was being noted beside a request")
+		}
+	}
+	if err := locked.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	keys.Wait()
+}
+
+func create(t *testing.T, keys *access.Keys, name string, role access.Role, lifetime time.Duration) string {
+	t.Helper()
+	key, err := keys.CreateKey(t.Context(), name, role, lifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func change(t *testing.T, db *sqlx.DB, statement string) {
+	t.Helper()
+	err := postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, _ time.Time) error {
+		_, err := tx.ExecContext(t.Context(), statement)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func kindOf(err error) problem.Kind {
+	if p, ok := errors.AsType[*problem.Error](err); ok {
+		return p.Kind
+	}
+	return ""
+}
+
+// unreachable is a pool on a port where nobody listens.
+func unreachable(t *testing.T) *sqlx.DB {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := postgres.Connect(context.Background(), "postgres://nobody@"+l.Addr().String()+"/none?sslmode=disable", postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
