@@ -86,7 +86,9 @@ func (a *Admin) Run(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("stop the admin server: %w", errors.Join(err, a.server.Close()))
 	}
-	_ = <-failed // http.ErrServerClosed
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	return err
 }
 
