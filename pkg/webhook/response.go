@@ -1,0 +1,98 @@
+package webhook
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	maxRetryAfter  = 24 * time.Hour
+	maxHeaderValue = 512 // bytes of one stored header
+)
+
+// storedNames are the response headers worth keeping, none of which is a secret.
+// 14 names with at most 512 bytes each stay under 8 KiB.
+var storedNames = []string{
+	"Allow", "Cf-Ray", "Content-Encoding", "Content-Length", "Content-Type", "Date", "Location", "Retry-After",
+	"Server", "Traceparent", "Via", "X-Amzn-Trace-Id", "X-Correlation-Id", "X-Request-Id",
+}
+
+func storedHeaders(h http.Header) map[string]string {
+	kept := map[string]string{}
+	for _, name := range storedNames {
+		if values := h[name]; len(values) > 0 {
+			kept[name], _ = clean([]byte(strings.Join(values, ", ")), maxHeaderValue)
+		}
+	}
+	return kept
+}
+
+// readBody reads at most 64 KiB and keeps the beginning as text. No error matters
+// here: the status has decided already, and the caller closes the connection unless
+// the body was read to its end.
+func readBody(resp *http.Response) (text string, truncated bool) {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return "", false // the connection itself, not a body
+	}
+	head, err := io.ReadAll(io.LimitReader(resp.Body, maxStoredBody+1))
+	if err == nil && len(head) > maxStoredBody { // the rest, so that the connection can be used again
+		_, _ = io.CopyN(io.Discard, resp.Body, maxReadBody-int64(len(head)))
+	}
+	text, truncated = clean(head, maxStoredBody)
+	return text, truncated || err != nil
+}
+
+// clean makes text that can be stored and shown anywhere: valid UTF-8 of at most
+// limit bytes, with bytes that are not UTF-8 as \xNN and control and format
+// characters escaped as in Go (\n, \x00, \u202e). Postgres refuses NUL in a text, and
+// terminals obey the others. cut says that not everything fitted.
+func clean(raw []byte, limit int) (text string, cut bool) {
+	var b strings.Builder
+	for len(raw) > 0 {
+		r, size := utf8.DecodeRune(raw)
+		piece := string(raw[:size])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			piece = fmt.Sprintf(`\x%02x`, raw[0])
+		case !unicode.IsPrint(r):
+			piece = strings.Trim(strconv.QuoteRune(r), "'")
+		}
+		if b.Len()+len(piece) > limit {
+			return b.String(), true
+		}
+		b.WriteString(piece)
+		raw = raw[size:]
+	}
+	return b.String(), false
+}
+
+// retryAfter reads Retry-After: whole seconds, or an HTTP date, which is compared
+// with the Date of the same answer, so that the two clocks need not agree, or with
+// now when there is none. The past, negative numbers and junk are 0.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if value == "" {
+		return 0
+	}
+	if strings.Trim(value, "0123456789") == "" {
+		seconds, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || seconds > int64(maxRetryAfter/time.Second) { // too large to read is more than a day
+			return maxRetryAfter
+		}
+		return time.Duration(seconds) * time.Second
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
+}

@@ -1,0 +1,185 @@
+package webhook
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"os"
+	"runtime/debug"
+	"time"
+)
+
+// Limits on one attempt.
+const (
+	DefaultTimeout = 10 * time.Second
+	MaxTimeout     = 30 * time.Second
+
+	connectLimit   = 5 * time.Second // DNS and TCP together
+	handshakeLimit = 5 * time.Second
+	maxHeaderBytes = 64 << 10 // also over all 1xx answers together; Go's default of 10 MiB costs 168 MB against a flood of them
+	maxReadBody    = 64 << 10
+	maxStoredBody  = 4 << 10
+)
+
+// Idle connections. Kept for less than the 5 s after which Node.js, the most
+// impatient of the common servers, closes its side: a request on a connection that
+// is being closed is a lost attempt.
+const (
+	idleLimit          = 4 * time.Second
+	maxIdle            = 512
+	defaultIdlePerHost = 32
+)
+
+// Options of a Sender. The zero value is usable and the strictest.
+type Options struct {
+	Guard       *Guard       // default: NewGuard(Policy{}), public https targets only
+	CAFile      string       // PEM file of authorities trusted beside the system's; default none
+	Proxy       *url.URL     // http, https or socks5; default none, whatever HTTP_PROXY says. With a proxy the check of resolved addresses is the proxy's job
+	IdlePerHost int          // idle connections kept per host; default 32. Set it to the number of attempts in flight per endpoint
+	Log         *slog.Logger // told of defects only; default none
+}
+
+// Sender sends webhooks. It is safe for concurrent use and keeps connections
+// open between calls; see CloseIdle.
+type Sender struct {
+	guard     *Guard
+	transport *http.Transport
+	log       *slog.Logger
+}
+
+// NewSender makes a Sender. It fails when the CA file or the system's authorities
+// cannot be read, or when the proxy's scheme is unknown.
+func NewSender(o Options) (*Sender, error) {
+	if o.Guard == nil {
+		o.Guard = NewGuard(Policy{})
+	}
+	roots, err := authorities(o.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sender{guard: o.Guard, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}
+	s.transport = newTransport(o, roots)
+	if o.Proxy == nil {
+		return s, nil
+	}
+	switch o.Proxy.Scheme {
+	case "http", "https", "socks5":
+		s.transport.Proxy = http.ProxyURL(o.Proxy)
+		return s, nil
+	}
+	return nil, fmt.Errorf("webhook: proxy scheme %q is not http, https or socks5", o.Proxy.Scheme)
+}
+
+func newTransport(o Options, roots *x509.CertPool) *http.Transport {
+	dialer := &net.Dialer{Timeout: connectLimit, Resolver: o.Guard.policy.Resolver}
+	if o.Proxy == nil { // else every connection goes to the proxy, which the operator chose
+		dialer.ControlContext = o.Guard.control
+	}
+	// HTTP/2 may send a request again by itself (GOAWAY) and put several on one
+	// connection; here one Send is one request on the wire.
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  nil, // not ProxyFromEnvironment
+		DialContext:            dialer.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout:    handshakeLimit,
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    cmp.Or(o.IdlePerHost, defaultIdlePerHost),
+		IdleConnTimeout:        idleLimit,
+	}
+}
+
+// authorities returns nil, which means the system's, unless a file adds to them.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("webhook: system certificate authorities: %w", err)
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("webhook: certificate authorities: %w", err)
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("webhook: no certificate in %s", file)
+	}
+	return pool, nil
+}
+
+// CloseIdle closes the connections that no Send is using. Later calls open new ones.
+func (s *Sender) CloseIdle() { s.transport.CloseIdleConnections() }
+
+// Send makes the request once and reports what became of it; it never panics. It
+// returns by r.Timeout, or earlier when ctx ends. The receiver sees the request at
+// most once.
+func (s *Sender) Send(ctx context.Context, r Request) (result Result) {
+	start := time.Now()
+	var p progress
+	defer func() {
+		if v := recover(); v != nil {
+			// The value may hold anything; its type and the stack cannot.
+			s.log.ErrorContext(ctx, "webhook send panicked", slog.String("panic", fmt.Sprintf("%T", v)),
+				slog.String("delivery_id", r.DeliveryID.String()), slog.String("stack", string(debug.Stack())))
+			result = Result{Reason: Internal, Error: explain(Internal, 0, p.reached(), 0, nil)}
+		}
+		result.Took = time.Since(start)
+		result.Sent = p.reached() >= sending
+	}()
+	ctx, cancel := context.WithTimeout(ctx, timeout(r.Timeout))
+	defer cancel()
+	return s.send(ctx, r, start, &p)
+}
+
+func timeout(asked time.Duration) time.Duration {
+	if asked <= 0 {
+		return DefaultTimeout
+	}
+	return min(asked, MaxTimeout)
+}
+
+func (s *Sender) send(ctx context.Context, r Request, start time.Time, p *progress) Result {
+	resp, err := s.roundTrip(ctx, r, start, p)
+	if err != nil {
+		reason := fromError(err, ctx.Err(), p.reached())
+		return Result{Reason: reason, Error: explain(reason, 0, p.reached(), time.Since(start), err)}
+	}
+	defer func() { _ = resp.Body.Close() }() // the answer is known, whatever Close says
+	result := Result{StatusCode: resp.StatusCode, Reason: fromStatus(resp.StatusCode)}
+	result.Error = explain(result.Reason, resp.StatusCode, p.reached(), 0, nil)
+	result.Headers = storedHeaders(resp.Header)
+	result.RetryAfter = retryAfter(resp.Header, time.Now())
+	result.Body, result.Truncated = readBody(resp)
+	return result
+}
+
+// roundTrip uses the transport itself: an http.Client would add redirects, cookies
+// and a second way of timing out.
+func (s *Sender) roundTrip(ctx context.Context, r Request, now time.Time, p *progress) (*http.Response, error) {
+	t, err := s.guard.check(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	// NewRequest sets GetBody. The transport uses it for one thing only, as long as
+	// there is no Idempotency-Key header: to send on another connection when the
+	// receiver had closed the idle one and not a byte was written to it.
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, p.trace()), http.MethodPost, t.url.String(), bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = headers(r, now)
+	return s.transport.RoundTrip(req)
+}
