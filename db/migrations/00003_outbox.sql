@@ -111,28 +111,29 @@ CREATE FUNCTION sonicus.ensure_partitions(days_ahead integer DEFAULT 7) RETURNS 
 AS $$
 DECLARE
     today   date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
-    parent  text;
-    day     date;
-    part    text;
+    missing record;
     made    integer := 0;
 BEGIN
-    IF NOT EXISTS (
-        SELECT FROM unnest(ARRAY['events', 'deliveries', 'attempts']) p, generate_series(-1, days_ahead) n
-        WHERE to_regclass(format('sonicus.%I', p || to_char(today + n, '"_"YYYYMMDD'))) IS NULL
-    ) THEN
-        RETURN 0;
-    END IF;
-    PERFORM pg_advisory_xact_lock(hashtext('sonicus.ensure_partitions'));
-    FOREACH parent IN ARRAY ARRAY['events', 'deliveries', 'attempts'] LOOP
-        FOR n IN -1 .. days_ahead LOOP
-            day := today + n;
-            part := parent || to_char(day, '"_"YYYYMMDD');
-            CONTINUE WHEN to_regclass(format('sonicus.%I', part)) IS NOT NULL;
+    -- The second round, under the lock, sees what others have made meanwhile. It
+    -- reads pg_class, because to_regclass() would answer from the session's cache.
+    FOR round IN 1 .. 2 LOOP
+        FOR missing IN
+            SELECT p AS parent, today + n AS day, p || to_char(today + n, '"_"YYYYMMDD') AS name
+            FROM unnest(ARRAY['events', 'deliveries', 'attempts']) p, generate_series(-1, days_ahead) n
+            WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'sonicus'::regnamespace
+                                                       AND c.relname = p || to_char(today + n, '"_"YYYYMMDD'))
+        LOOP
+            IF round = 1 THEN
+                PERFORM pg_advisory_xact_lock(hashtext('sonicus.ensure_partitions'));
+                EXIT;
+            END IF;
             EXECUTE format('CREATE TABLE sonicus.%I (LIKE sonicus.%I INCLUDING ALL) WITH (fillfactor = %s)',
-                           part, parent, CASE parent WHEN 'deliveries' THEN 50 ELSE 100 END);
-            EXECUTE format('COMMENT ON TABLE sonicus.%I IS %L', part, format('Rows of %s whose id was made on %s (UTC).', parent, day));
-            EXECUTE format('ALTER TABLE sonicus.%I ATTACH PARTITION sonicus.%I FOR VALUES FROM (%L) TO (%L)', parent, part,
-                           sonicus.id_floor(day::timestamp AT TIME ZONE 'UTC'), sonicus.id_floor((day + 1)::timestamp AT TIME ZONE 'UTC'));
+                           missing.name, missing.parent, CASE missing.parent WHEN 'deliveries' THEN 50 ELSE 100 END);
+            EXECUTE format('COMMENT ON TABLE sonicus.%I IS %L', missing.name,
+                           format('Rows of %s whose id was made on %s (UTC).', missing.parent, missing.day));
+            EXECUTE format('ALTER TABLE sonicus.%I ATTACH PARTITION sonicus.%I FOR VALUES FROM (%L) TO (%L)', missing.parent, missing.name,
+                           sonicus.id_floor(missing.day::timestamp AT TIME ZONE 'UTC'),
+                           sonicus.id_floor((missing.day + 1)::timestamp AT TIME ZONE 'UTC'));
             made := made + 1;
         END LOOP;
     END LOOP;
@@ -140,8 +141,6 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
-
-SELECT sonicus.ensure_partitions();
 
 COMMENT ON FUNCTION sonicus.id_floor IS 'The smallest uuidv7 of an instant: WHERE id >= sonicus.id_floor(now() - interval ''1 day'') reads only the partitions it needs.';
 COMMENT ON FUNCTION sonicus.delivery_id IS 'Id of the delivery of an event to an endpoint: the time of the event and a digest of the three arguments.';
@@ -201,6 +200,9 @@ COMMENT ON COLUMN sonicus.late_results.http_status_code IS 'Status of the answer
 COMMENT ON COLUMN sonicus.late_results.reason IS 'Why it failed, NULL when it was a success: then the receiver has the event twice.';
 COMMENT ON COLUMN sonicus.late_results.dispatcher IS 'Which process was late.';
 COMMENT ON COLUMN sonicus.late_results.recorded_at IS 'When the result was recorded.';
+
+-- After the comments, which partitions take over from their parent.
+SELECT sonicus.ensure_partitions();
 
 -- +goose Down
 DROP FUNCTION sonicus.ensure_partitions;

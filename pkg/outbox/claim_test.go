@@ -129,13 +129,12 @@ func TestConcurrentClaimsNeverShareADelivery(t *testing.T) {
 func TestNothingIsClaimedForEndpointsThatWait(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	org := organization(t, db)
 	for name, stop := range map[string]string{
 		"inactive": `UPDATE sonicus.endpoints SET is_active = false`,
 		"paused":   `UPDATE sonicus.endpoints SET paused_at = now()`,
 	} {
 		endpoint(t, db, target{})
-		publish(t, db, org, 1)
+		publish(t, db, organization(t, db), 1)
 		exec(t, db, stop)
 		if n := len(claim(t, db, 10)); n != 0 {
 			t.Errorf("%s: claimed %d", name, n)

@@ -62,13 +62,17 @@ func created(t *testing.T, organization uuid.UUID, at time.Time) event.Envelope 
 	return ev
 }
 
-// publish commits n events and returns them.
+// publish commits n events and returns them: organization.created, and then
+// others of the family.
 func publish(t *testing.T, db *sqlx.DB, organization uuid.UUID, n int) []event.Envelope {
 	t.Helper()
 	var events []event.Envelope
 	inTx(t, db, func(tx *sqlx.Tx, now time.Time) error {
 		for range n {
 			ev := created(t, organization, now)
+			if len(events) > 0 {
+				ev.Type = "organization.updated"
+			}
 			if _, err := outbox.Publish(t.Context(), tx, ev); err != nil {
 				return err
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -58,17 +57,4 @@ func patterns(eventType string) pq.StringArray {
 		all[i] = string(quoted)
 	}
 	return all
-}
-
-// EnsurePartitions makes the daily partitions of the coming week that do not
-// exist yet and returns how many it made. Any process may call it at any time.
-func EnsurePartitions(ctx context.Context, db *sqlx.DB) (int, error) {
-	var made int
-	err := postgres.InTx(ctx, db, func(tx *sqlx.Tx, _ time.Time) error {
-		return tx.GetContext(ctx, &made, `SELECT sonicus.ensure_partitions()`)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("ensure partitions: %w", err)
-	}
-	return made, nil
 }

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sonicus/webhooks/pkg/access"
+	"github.com/sonicus/webhooks/pkg/config"
+	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/httpapi"
+	"github.com/sonicus/webhooks/pkg/organization"
+	"github.com/sonicus/webhooks/pkg/outbox"
+	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/secret"
+	"github.com/sonicus/webhooks/pkg/telemetry"
+	"github.com/sonicus/webhooks/pkg/webhook"
+)
+
+// maxConnections is the api's pool: more would only queue inside Postgres.
+const maxConnections = 16
+
+func serve(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) error {
+	if err := flags("serve", args, func(*flag.FlagSet) {}); err != nil {
+		return err
+	}
+	cfg, err := config.Load(getenv, config.API)
+	if err != nil {
+		return err
+	}
+	out, err := telemetry.OpenLog(cfg.LogFile, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Close() }()
+	log := telemetry.NewLogger(out, cfg.LogLevel, cfg.LogFormat).With(slog.String("process", "api"))
+	for _, w := range cfg.Warnings() {
+		log.Warn(w)
+	}
+
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.HTTPAddr)
+	if err != nil {
+		return fmt.Errorf("SONICUS_HTTP_ADDR: %w", err)
+	}
+	defer func() { _ = listener.Close() }() // closed already after an orderly stop
+	db, err := postgres.Connect(ctx, string(cfg.DatabaseURL), postgres.Options{Application: "sonicus-api", MaxOpen: maxConnections})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	admin, err := telemetry.ListenAdmin(ctx, cfg.AdminAddr, log, readiness(db)...)
+	if err != nil {
+		return fmt.Errorf("SONICUS_ADMIN_ADDR: %w", err)
+	}
+	defer func() { _ = admin.Close() }()
+
+	group, running := errgroup.WithContext(ctx)
+	group.Go(func() error { return admin.Run(running) }) // answers while the database is awaited
+	group.Go(func() error {
+		if err := prepare(running, cfg, db, log); err != nil {
+			if ctx.Err() != nil {
+				return nil // stopped before the database was there
+			}
+			return err
+		}
+		return serveHTTP(running, cfg, db, listener, log)
+	})
+	return group.Wait()
+}
+
+// prepare brings the database to where requests can be answered. It waits for a
+// database that is not there yet.
+func prepare(ctx context.Context, cfg config.Config, db *sqlx.DB, log *slog.Logger) error {
+	if err := patiently(ctx, log, func() error { return ready(ctx, cfg, db, log) }); err != nil {
+		return err
+	}
+	go outbox.KeepPartitions(ctx, db, log)
+	return nil
+}
+
+func ready(ctx context.Context, cfg config.Config, db *sqlx.DB, log *slog.Logger) error {
+	if cfg.AutoMigrate {
+		if err := postgres.Migrate(ctx, string(cfg.DatabaseDirectURL), log); err != nil {
+			return err
+		}
+	}
+	missing, err := postgres.Pending(ctx, db)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("pending migrations: %s; run: api migrate up", strings.Join(missing, ", "))
+	}
+	if _, err := outbox.EnsurePartitions(ctx, db); err != nil {
+		return err
+	}
+	box, err := newBox(cfg)
+	if err != nil {
+		return err
+	}
+	return endpoint.CheckKeys(ctx, db, box)
+}
+
+// patiently repeats fn while the database cannot be reached.
+func patiently(ctx context.Context, log *slog.Logger, fn func() error) error {
+	for {
+		err := fn()
+		if err == nil || !postgres.Unavailable(err) || ctx.Err() != nil {
+			return err
+		}
+		log.Warn("waiting for the database", slog.Any(telemetry.ErrorKey, err))
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// serveHTTP answers until ctx ends and running requests are done. The hints
+// outlive the requests, so that the last commit is not left to a poll.
+func serveHTTP(ctx context.Context, cfg config.Config, db *sqlx.DB, listener net.Listener, log *slog.Logger) error {
+	box, err := newBox(cfg)
+	if err != nil {
+		return err
+	}
+	hinting, stopHinting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopHinting()
+	hinter := outbox.NewHinter(db, log)
+	go hinter.Run(hinting)
+
+	endpoints := endpoint.NewStore(db, webhook.NewGuard(policy(cfg)), box)
+	keys := access.NewKeys(db, cfg.BootstrapAPIKey)
+	defer keys.Wait()
+	server := httpapi.New(httpapi.Options{
+		Organizations: organization.NewStore(db, endpoints, hinter.Hint),
+		Endpoints:     endpoints,
+		Keys:          keys,
+		Log:           log,
+	})
+	log.Info("api ready", slog.String("address", listener.Addr().String()), slog.String("version", version))
+	err = server.Run(ctx, listener, cfg.ShutdownGrace)
+	log.Info("api stopped")
+	return err
+}
+
+func newBox(cfg config.Config) (*secret.Box, error) {
+	keys, err := secret.ParseKeys(string(cfg.EncryptionKeys))
+	if err != nil {
+		return nil, fmt.Errorf("SONICUS_ENCRYPTION_KEYS: %w", err)
+	}
+	return secret.NewBox(keys)
+}
+
+func policy(cfg config.Config) webhook.Policy {
+	return webhook.Policy{
+		AllowCIDRs: cfg.EgressAllowCIDRs, AllowPorts: cfg.EgressAllowPorts, AllowHTTP: cfg.IsDevelopment(),
+		Own: webhook.OwnAddresses(cfg.HTTPAddr, cfg.AdminAddr),
+	}
+}
+
+// readiness is what /readyz asks.
+func readiness(db *sqlx.DB) []telemetry.Check {
+	return []telemetry.Check{{Name: "database", Test: func(ctx context.Context) error {
+		missing, err := postgres.Pending(ctx, db)
+		if err == nil && len(missing) > 0 {
+			return telemetry.Missing("pending migrations: " + strings.Join(missing, ", "))
+		}
+		if errors.Is(err, context.Canceled) {
+			return nil // whoever asked has gone
+		}
+		return err
+	}}}
+}
