@@ -127,7 +127,7 @@ func (f field) lookup(getenv func(string) string) (value, source string, p *Prob
 // readSecret returns a secret file's text without the newline that editors and
 // `echo` leave at its end.
 func readSecret(name, path string) (string, *Problem) {
-	content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return "", &Problem{name, fmt.Sprintf("cannot be read (%v); write the path of a readable file", err)}
 	}

@@ -47,7 +47,7 @@ func (c *Config) checkDatabase(check func(name, text string)) {
 // databaseURLProblem quotes nothing of what it was given: even the parser's
 // own message can hold the password.
 func databaseURLProblem(v secret.Value) string {
-	const write = "write postgres://user:password@host:5432/database"
+	const write = "write postgres://user:password@host:5432/database" //nolint:gosec // an example, no password
 	if v == "" {
 		return "is not set; " + write
 	}

@@ -45,7 +45,7 @@ func OpenLog(path string, stderr io.Writer) (io.WriteCloser, error) {
 	if path == "" {
 		return logOutput{stderr: stderr}, nil
 	}
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) //nolint:gosec // the operator names the file; log shippers read it by group
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) //nolint:gosec // log shippers read it by group
 	if err != nil {
 		return nil, fmt.Errorf("open the log file: %w", err)
 	}

@@ -48,14 +48,14 @@ func matches(pattern, text string) []string {
 
 func TestDeployFilesNameOnlyRealSettings(t *testing.T) {
 	t.Parallel()
-	real := map[string]bool{}
+	known := map[string]bool{}
 	for _, d := range config.Describe() {
-		real[d.Name] = true
-		real[d.Name+"_FILE"] = d.Secret
+		known[d.Name] = true
+		known[d.Name+"_FILE"] = d.Secret
 	}
 	for name, content := range deployFiles(t) {
 		for _, setting := range matches(`\b(SONICUS_[A-Z_]+)`, content) {
-			if !real[setting] {
+			if !known[setting] {
 				t.Errorf("%s names %s, which no program reads", name, setting)
 			}
 		}
