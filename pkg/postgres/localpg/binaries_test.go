@@ -22,7 +22,7 @@ func fakeServer(t *testing.T, root, folder, version string) string {
 func TestFindsTheRightServer(t *testing.T) {
 	t.Parallel()
 	_, as := testBinaries(t)
-	root := newCache(t)
+	root := openDir(t)
 	nine := fakeServer(t, root, "usr/9/bin", "9.6.24")
 	fakeServer(t, root, "usr/15/bin", "15.18 (Debian 15.18-0+deb12u1)")
 	newest := fakeServer(t, root, "usr/18/bin", "18beta1")

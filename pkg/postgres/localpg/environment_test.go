@@ -48,7 +48,7 @@ func TestErrorsAboutANamedServerKeepItsPassword(t *testing.T) {
 // root; elsewhere every other test already is the ordinary case.
 func TestOrdinaryUserHasACluster(t *testing.T) {
 	t.Parallel()
-	cache := newCache(t)
+	cache := emptyCache(t)
 	change := func(*exec.Cmd) {}
 	want := os.Geteuid()
 	if want == 0 {
@@ -56,7 +56,7 @@ func TestOrdinaryUserHasACluster(t *testing.T) {
 		if !ok {
 			t.Fatal("no user nobody")
 		}
-		change = asUser(t, nobody, cache)
+		change = asUser(t, nobody)
 		must(t, os.Chown(cache, nobody.uid, nobody.gid))
 		want = nobody.uid
 	}
@@ -83,7 +83,7 @@ func TestCacheDirectoryOfSomebodyElseIsRefused(t *testing.T) {
 	must(t, err)
 	foreign := "/" // for an ordinary user
 	if as.drop {
-		foreign = newCache(t)
+		foreign = openDir(t)
 		must(t, as.own(foreign))
 	}
 	if err := ownDir(foreign, as); err == nil {

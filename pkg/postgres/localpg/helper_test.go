@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // helperVar makes this test binary act as a program that uses a server.
@@ -176,10 +177,29 @@ func emptyCache(t *testing.T) string {
 	return dir
 }
 
-// makeCacheDir makes a directory that the server's user can enter, unlike t.TempDir.
+// makeCacheDir prefers a RAM disk: each cluster is a thousand files that are made and removed again.
 func makeCacheDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "localpg")
+	const shm, enough = "/dev/shm", 2 << 30
+	var fs unix.Statfs_t
+	if err := unix.Statfs(shm, &fs); err == nil && uint64(fs.Bsize)*fs.Bavail > enough {
+		return makeDir(t, shm)
+	}
+	return makeDir(t, "")
+}
+
+// openDir is a directory for programs, which a RAM disk may not let run.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir := makeDir(t, "")
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	return dir
+}
+
+// makeDir makes a directory that the server's user can enter, unlike t.TempDir.
+func makeDir(t *testing.T, parent string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(parent, "localpg")
 	must(t, err)
 	dir, err = filepath.EvalSymlinks(dir)
 	must(t, err)
@@ -267,15 +287,15 @@ func processesOf(dir string) []string {
 }
 
 // asUser runs a helper as another user, from a copy of this binary that he may read.
-func asUser(t *testing.T, as runAs, cache string) func(*exec.Cmd) {
+func asUser(t *testing.T, as runAs) func(*exec.Cmd) {
 	t.Helper()
-	program := filepath.Join(cache, "helper")
+	program := filepath.Join(openDir(t), "helper")
 	content, err := os.ReadFile(os.Args[0])
 	must(t, err)
 	must(t, os.WriteFile(program, content, 0o755))
 	return func(cmd *exec.Cmd) {
 		cmd.Path, cmd.Args = program, []string{program}
-		cmd.Dir = cache
+		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.gid)}}
 	}
 }

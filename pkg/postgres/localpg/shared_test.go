@@ -1,6 +1,7 @@
 package localpg
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -150,16 +151,16 @@ func TestBrokenDataIsReplaced(t *testing.T) {
 		"ControlFileCut":  func(data string) error { return os.Truncate(filepath.Join(data, "global", "pg_control"), 100) },
 		"WALGone":         func(data string) error { return os.RemoveAll(filepath.Join(data, "pg_wal")) },
 	}
+	cache := newCache(t)
 	for name, damage := range breakages {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cache := newCache(t)
 			s := start(t, cache, Options{Durable: true})
 			must(t, s.Close())
-			must(t, damage(s.cluster.data()))
+			broken := s.cluster.data() + ".broken"
+			must(t, errors.Join(os.RemoveAll(broken), damage(s.cluster.data())))
 			again := start(t, cache, Options{Durable: true})
 			query[int](t, again.URL("postgres"), `SELECT 1`)
-			if _, err := os.Stat(s.cluster.data() + ".broken"); err != nil {
+			if _, err := os.Stat(broken); err != nil {
 				t.Errorf("durable data was thrown away: %v", err)
 			}
 		})
@@ -168,8 +169,9 @@ func TestBrokenDataIsReplaced(t *testing.T) {
 
 func TestTakenPortIsRecognised(t *testing.T) {
 	t.Parallel()
-	s := start(t, newCache(t), Options{Exclusive: true})
-	other := start(t, newCache(t), Options{Exclusive: true})
+	cache := newCache(t)
+	s := start(t, cache, Options{Exclusive: true})
+	other := start(t, cache, Options{Exclusive: true})
 	port, err := portOf(other.maintenance)
 	must(t, err)
 	must(t, s.Stop(t.Context()))
