@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/secret"
+)
+
+// endpointAnswer begins with the three documented keys of a registration.
+type endpointAnswer struct {
+	ID             uuid.UUID        `json:"id"`
+	URL            string           `json:"url"`
+	Message        string           `json:"message,omitempty"`    // only on registration
+	SecretKey      string           `json:"secret_key,omitempty"` // only on registration, when it was generated
+	Name           string           `json:"name"`
+	Description    string           `json:"description"`
+	Events         []string         `json:"events"`
+	IsActive       bool             `json:"is_active"`
+	OrganizationID *uuid.UUID       `json:"organization_id"`
+	TimeoutSeconds int              `json:"timeout_seconds"`
+	MaxRetries     int              `json:"max_retries"`
+	SecretSet      bool             `json:"secret_set"`
+	SecretLast4    *string          `json:"secret_last4"`
+	CreatedAt      event.Timestamp  `json:"created_at"`
+	UpdatedAt      event.Timestamp  `json:"updated_at"`
+	LastSuccessAt  *event.Timestamp `json:"last_success_at"`
+	LastFailureAt  *event.Timestamp `json:"last_failure_at"`
+	DisabledReason *string          `json:"disabled_reason"`
+	DisabledAt     *event.Timestamp `json:"disabled_at"`
+	PausedAt       *event.Timestamp `json:"paused_at"`
+	BreakerState   string           `json:"breaker_state"`
+}
+
+func endpointFields(f *fields) endpoint.New {
+	return endpoint.New{
+		URL:            f.text("url"),
+		Events:         f.texts("events"),
+		Name:           f.text("name"),
+		Description:    f.text("description"),
+		OrganizationID: f.id("organization_id"),
+		SecretKey:      (*secret.Value)(f.optionalText("secret_key")),
+		GenerateSecret: f.flag("generate_secret"),
+		TimeoutSeconds: f.integer("timeout_seconds"),
+		MaxRetries:     f.integer("max_retries"),
+	}
+}
+
+func (s *Server) createEndpoint(ctx context.Context, in endpoint.New) (created, error) {
+	made, err := s.endpoints.Create(ctx, in)
+	if err != nil {
+		return created{}, err
+	}
+	body := showCreated(made)
+	body.Message = "Webhook endpoint created successfully"
+	return created{endpointsPath + "/" + made.ID.String(), body}, nil
+}
+
+func (s *Server) getEndpoint(ctx context.Context, id uuid.UUID) (any, error) {
+	found, err := s.endpoints.Get(ctx, id)
+	return showEndpoint(found), err
+}
+
+func endpointItem(e endpoint.Endpoint) (uuid.UUID, any) { return e.ID, showEndpoint(e) }
+
+// showCreated is the one place where a secret leaves the service.
+func showCreated(c endpoint.Created) endpointAnswer {
+	a := showEndpoint(c.Endpoint)
+	a.SecretKey = string(c.SecretKey)
+	return a
+}
+
+func showEndpoint(e endpoint.Endpoint) endpointAnswer {
+	return endpointAnswer{
+		ID: e.ID, URL: e.URL, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
+		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries,
+		SecretSet: e.SecretSet, SecretLast4: e.SecretLast4,
+		CreatedAt: event.Timestamp(e.CreatedAt), UpdatedAt: event.Timestamp(e.UpdatedAt),
+		LastSuccessAt: (*event.Timestamp)(e.LastSuccessAt), LastFailureAt: (*event.Timestamp)(e.LastFailureAt),
+		DisabledReason: e.DisabledReason, DisabledAt: (*event.Timestamp)(e.DisabledAt), PausedAt: (*event.Timestamp)(e.PausedAt),
+		BreakerState: e.BreakerState,
+	}
+}

@@ -1,0 +1,87 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+)
+
+// workTimeout bounds a request's work once its body has been read: with a
+// database that hangs, callers are told to come back instead of piling up.
+const workTimeout = 20 * time.Second
+
+// created is the answer to a POST that made something.
+type created struct {
+	location string
+	body     any
+}
+
+// taking is the handler of a POST: read the body strictly, do the work, answer 201.
+func taking[T any](shape func(*fields) T, do func(context.Context, T) (created, error)) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		in, err := decode(c.Response().Writer, c.Request(), shape)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
+		defer cancel()
+		made, err := do(ctx, in)
+		if err != nil {
+			return err
+		}
+		c.Response().Header().Set(echo.HeaderLocation, made.location)
+		return sendJSON(c, http.StatusCreated, made.body)
+	}
+}
+
+// byID is the handler of a GET of one thing. An id that is no UUID is looked up
+// too, as the nil UUID, which nothing has: malformed and absent ids then take
+// the same way to the same answer.
+func byID(get func(context.Context, uuid.UUID) (any, error)) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id, _ := parseID(c.Param("id"))
+		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
+		defer cancel()
+		found, err := get(ctx, id)
+		if err != nil {
+			return err
+		}
+		return sendJSON(c, http.StatusOK, found)
+	}
+}
+
+// parseID reads the 36 characters of RFC 9562 §4; uuid.Parse alone also takes
+// braces, URNs and bare hex.
+func parseID(s string) (uuid.UUID, bool) {
+	if len(s) != 36 {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(s)
+	if err != nil {
+		return uuid.Nil, false
+	}
+	return id, true
+}
+
+func sendJSON(c echo.Context, status int, body any) error {
+	return send(c, status, echo.MIMEApplicationJSON, body)
+}
+
+// send encodes before it answers, so that a failure can still become a problem.
+func send(c echo.Context, status int, mediaType string, body any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // nosniff and the media type keep browsers from reading it as HTML
+	if err := enc.Encode(body); err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(b.Len()))
+	return c.Blob(status, mediaType, b.Bytes())
+}

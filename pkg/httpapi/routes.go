@@ -1,0 +1,55 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/sonicus/webhooks/pkg/access"
+)
+
+const (
+	base              = "/api/v1"
+	organizationsPath = base + "/organizations"
+	endpointsPath     = base + "/webhooks/endpoints"
+)
+
+// route is one line of the API's table of contents.
+type route struct {
+	method string
+	path   string      // a path that ends in a slash is also served without it
+	role   access.Role // the least that a caller must have
+	handle echo.HandlerFunc
+}
+
+func (s *Server) routes() []route {
+	create := taking(organizationFields, s.createOrganization)
+	return []route{
+		{http.MethodPost, organizationsPath + "/", access.Admin, create},
+		{http.MethodPost, base + "/super-admin/organizations/", access.SuperAdmin, create},
+		{http.MethodPost, base + "/organization-crud/organizations/", access.Admin, taking(onboardingFields, s.onboard)},
+		{http.MethodGet, organizationsPath, access.Admin, listing("organizations", s.organizations.List, organizationItem)},
+		{http.MethodGet, organizationsPath + "/:id", access.Admin, byID(s.getOrganization)},
+
+		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},
+		{http.MethodGet, endpointsPath, access.SuperAdmin, listing("endpoints", s.endpoints.List, endpointItem)},
+		{http.MethodGet, endpointsPath + "/:id", access.SuperAdmin, byID(s.getEndpoint)},
+	}
+}
+
+// mount registers the routes; what can be had with GET can be asked for with HEAD.
+func (s *Server) mount(routes []route) {
+	for _, r := range routes {
+		methods, paths := []string{r.method}, []string{r.path}
+		if r.method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+		if bare, ok := strings.CutSuffix(r.path, "/"); ok {
+			paths = append(paths, bare)
+		}
+		for _, path := range paths {
+			s.echo.Match(methods, path, require(r.role, r.handle))
+		}
+	}
+}

@@ -1,0 +1,93 @@
+// Package httpapi owns HTTP in and HTTP out: the routes and who may call them,
+// the JSON of requests and answers, and the one place where errors become
+// problem documents (RFC 9457). It decides nothing about organizations or
+// endpoints and speaks no SQL.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/sonicus/webhooks/pkg/access"
+	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/organization"
+)
+
+// Limits of a connection. A client that sends a byte now and then holds one
+// goroutine and a few kB, for at most as long as this.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second // the whole request
+	writeTimeout      = 90 * time.Second // from the end of the header: reading, working and answering
+	idleTimeout       = 120 * time.Second
+	maxHeaderBytes    = 32 << 10
+)
+
+// Options are what the API stands on. All are required.
+type Options struct {
+	Organizations *organization.Store
+	Endpoints     *endpoint.Store
+	Keys          *access.Keys
+	Log           *slog.Logger
+}
+
+// Server is the API.
+type Server struct {
+	organizations *organization.Store
+	endpoints     *endpoint.Store
+	keys          *access.Keys
+	log           *slog.Logger
+	echo          *echo.Echo
+}
+
+// New makes the API, with every route mounted.
+func New(o Options) *Server {
+	s := &Server{organizations: o.Organizations, endpoints: o.Endpoints, keys: o.Keys, log: o.Log, echo: echo.New()}
+	s.echo.Logger.SetOutput(io.Discard) // requests are logged by observe
+	s.echo.IPExtractor = echo.ExtractIPDirect()
+	s.echo.Use(s.observe, recoverPanic, s.authenticate)
+	s.mount(s.routes())
+	return s
+}
+
+// Handler answers every request, also those to paths that do not exist.
+func (s *Server) Handler() http.Handler { return s.echo }
+
+// Run answers on ln until ctx ends, then lets running requests finish for at
+// most grace and cuts off those that do not. It closes ln in every case and
+// returns nil after an orderly stop.
+func (s *Server) Run(ctx context.Context, ln net.Listener, grace time.Duration) error {
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(ln) }()
+	defer s.keys.Wait()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve the API: %w", err)
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := server.Shutdown(stopping)
+	if err != nil {
+		err = fmt.Errorf("stop the API: %w", errors.Join(err, server.Close()))
+	}
+	<-failed
+	return err
+}

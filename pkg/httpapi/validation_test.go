@@ -1,0 +1,139 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// bad holds values that each documented field refuses, beside those of another
+// type; nil: the field has no values but true and false to refuse.
+var badOrganization = map[string][]any{
+	"name":                  {"", " ", strings.Repeat("a", 201), "a\nb", "a\x00b"},
+	"display_name":          {"", strings.Repeat("a", 201), "a\x00b"},
+	"domain":                {"", "localhost", "a b.com", "http://example.com", "example.com/x", "-a.com", strings.Repeat("a.", 200) + "com"},
+	"primary_contact_email": {"", "a", "a@", "@b.com", "a@b@c.com", "A <a@b.com>", "a\r\nBcc: x@y.com", strings.Repeat("a", 300) + "@b.com"},
+	"subscription_tier":     {"", "Premium Plus", strings.Repeat("a", 51)},
+	"subscription_status":   {"", "unknown", "ACTIVE"},
+	"max_users":             {0, -1, 1_000_001},
+	"industry":              {"", strings.Repeat("a", 101), "\x1b[31m"},
+	"company_size":          {"", "many", "100-50", "1-2-3"},
+	"trial_end_date":        {"", "soon", "0000-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"},
+}
+
+var badEndpoint = map[string][]any{
+	"url":             {"", "x", "ftp://a.com", "http://user:pw@127.0.0.1/", "http://127.0.0.1/#x", "http://10.0.0.1/", "http://127.0.0.1:6379/", "http://127.0.0.1:99999/", "http://127.0.0.1/" + strings.Repeat("a", 2048)},
+	"events":          {[]any{}, []any{"organization.deleted"}, []any{"*", "*"}, []any{""}},
+	"name":            {"", " ", strings.Repeat("a", 201)},
+	"description":     {strings.Repeat("a", 2001), "a\x00b"},
+	"organization_id": {"", "1", "00000000-0000-7000-8000-000000000000"},
+	"secret_key":      {"", "short", strings.Repeat("a", 65), "whsec_!!!"},
+	"generate_secret": nil,
+	"timeout_seconds": {0, 31, -1},
+	"max_retries":     {-1, 51},
+}
+
+var badAdmin = map[string][]any{"email": {"", "a", "a@"}, "full_name": {"", strings.Repeat("a", 201)}}
+
+func goodOrganization() map[string]any {
+	return map[string]any{"name": "A", "domain": "a.example.com", "primary_contact_email": "a@example.com"}
+}
+
+func goodEndpoint() map[string]any {
+	return map[string]any{"url": hook, "events": []any{"*"}, "name": "CRM"}
+}
+
+func goodOnboarding() map[string]any {
+	o := goodOrganization()
+	o["admin_user"] = map[string]any{"email": "b@example.com", "full_name": "B"}
+	return o
+}
+
+func TestEveryFieldIsValidatedUnderItsName(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	subjects := []struct {
+		name, path, prefix string
+		bad                map[string][]any
+		with               func(field string, value any) map[string]any
+	}{
+		{"organization", organizationsPath, "", badOrganization, func(f string, v any) map[string]any { return with(goodOrganization(), f, v) }},
+		{"super-admin", "/api/v1/super-admin/organizations/", "", badOrganization, func(f string, v any) map[string]any { return with(goodOrganization(), f, v) }},
+		{"onboarding", "/api/v1/organization-crud/organizations/", "", badOrganization, func(f string, v any) map[string]any { return with(goodOnboarding(), f, v) }},
+		{"endpoint", endpointsPath, "", badEndpoint, func(f string, v any) map[string]any { return with(goodEndpoint(), f, v) }},
+		{"admin_user", "/api/v1/organization-crud/organizations", "admin_user.", badAdmin, func(f string, v any) map[string]any {
+			return with(goodOnboarding(), "admin_user", with(map[string]any{"email": "b@example.com", "full_name": "B"}, f, v))
+		}},
+		{"webhook_endpoints", "/api/v1/organization-crud/organizations", "webhook_endpoints[1].", badEndpoint, func(f string, v any) map[string]any {
+			return with(goodOnboarding(), "webhook_endpoints", []any{goodEndpoint(), with(goodEndpoint(), f, v)})
+		}},
+	}
+	for _, s := range subjects {
+		for _, field := range slices.Sorted(maps.Keys(s.bad)) {
+			for _, value := range append(slices.Clone(s.bad[field]), map[string]any{}) {
+				body, err := json.Marshal(s.with(field, value))
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Run(s.name+" "+field+" "+shorten(string(body)), func(t *testing.T) {
+					t.Parallel()
+					got := a.post(t, s.path, string(body))
+					if got.status != 422 {
+						t.Fatalf("%s: got %d: %s", body, got.status, got.body)
+					}
+					var d document
+					if err := json.Unmarshal([]byte(got.body), &d); err != nil {
+						t.Fatal(err)
+					}
+					if len(d.Errors) == 0 || !strings.HasPrefix(d.Errors[0].Field, s.prefix+field) || d.Errors[0].Detail == "" || d.Errors[0].Code != d.Code {
+						t.Errorf("%s: %s", body, got.body)
+					}
+				})
+			}
+		}
+	}
+}
+
+func with(object map[string]any, field string, value any) map[string]any {
+	object[field] = value
+	return object
+}
+
+func TestMissingFieldsAreNamedAllAtOnce(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	for path, want := range map[string]string{
+		organizationsPath:                         "name domain primary_contact_email",
+		"/api/v1/organization-crud/organizations": "name domain primary_contact_email admin_user.email admin_user.full_name",
+		endpointsPath:                             "url events name",
+	} {
+		if d := a.post(t, path, `{}`).problem(t, 422, "validation_failed"); d.fieldNames() != want {
+			t.Errorf("%s: %s", path, d.fieldNames())
+		}
+	}
+}
+
+func TestHostileTextIsStoredAsItIsOrRefused(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	for _, text := range []string{
+		"'; DROP TABLE sonicus.organizations; --", `" OR ""="`, "$1", "%s%n", "{{7*7}}", "${jndi:ldap://x}", "<script>alert(1)</script>", "../../etc/passwd",
+		"a\x00b", "a\u202eb", "e\u0301", "é", "😀", "\u200b", "\ufeffA", "\u2028", "NULL", "\\u0000", "pg_sleep(10)", "\x7f", "\u0085", "\U0010ffff",
+	} {
+		body, err := json.Marshal(with(goodEndpoint(), "name", text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch got := a.post(t, endpointsPath, string(body)); got.status {
+		case 201:
+			if found := a.get(t, got.header.Get("Location")).json(t, 200); found["name"] != text {
+				t.Errorf("%q became %q", text, found["name"])
+			}
+		case 422:
+		default:
+			t.Errorf("%q: %d %s", text, got.status, got.body)
+		}
+	}
+}
