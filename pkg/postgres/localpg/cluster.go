@@ -35,6 +35,7 @@ var errDamaged = errors.New("the data directory is damaged")
 //	server.log
 //	data/       the server's own
 //	run/        the lifelines; writable for the server's user
+//	watchdog.sh
 type cluster struct {
 	template
 	dir                string
@@ -181,7 +182,11 @@ func (c *cluster) launch(ctx context.Context, port int) (running, *os.File, erro
 		return running{}, nil, errors.Join(err, writer.Close())
 	}
 	defer logFile.Close() //nolint:errcheck // likewise
-	args := []string{"-c", watchdog, "sonicus-postgres", c.run(now.Lifeline), c.linger(), c.bin.program("postgres")}
+	script := filepath.Join(c.dir, "watchdog.sh")
+	if err := os.WriteFile(script, []byte(watchdog), 0o644); err != nil { //nolint:gosec // read by the server's user
+		return running{}, nil, errors.Join(err, writer.Close())
+	}
+	args := []string{script, c.run(now.Lifeline), c.linger(), c.bin.program("postgres")}
 	cmd := c.as.command(ctx, c.data(), "/bin/sh", append(args, c.settings(port)...)...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.ExtraFiles = []*os.File{reader}
@@ -203,8 +208,8 @@ func (c *cluster) settings(port int) []string {
 	set("port="+strconv.Itoa(port), "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300",
 		"shared_buffers=128MB", "timezone=UTC", "log_timezone=UTC", "log_line_prefix=%m [%p] %d ", "log_lock_waits=on",
 		"log_checkpoints=off", "log_autovacuum_min_duration=-1", "jit=off")
-	if !c.durable {
-		set("fsync=off", "wal_level=minimal", "max_wal_senders=0")
+	if !c.durable { // mmap: a killed server's shared memory goes with its directory
+		set("dynamic_shared_memory_type=mmap", "fsync=off", "wal_level=minimal", "max_wal_senders=0", "min_wal_size=32MB", "max_wal_size=256MB")
 	}
 	if !c.durable && !c.exclusive { // an exclusive server keeps its commits when it crashes
 		set("synchronous_commit=off", "full_page_writes=off")

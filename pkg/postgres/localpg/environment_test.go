@@ -110,3 +110,31 @@ func TestUnreachableCacheDirectoryIsExplained(t *testing.T) {
 		t.Errorf("got %v, want an error that names the setting", err)
 	}
 }
+
+func TestOnlyPassingDataGoesToTheRAMDisk(t *testing.T) {
+	t.Parallel()
+	as, err := serverUser()
+	must(t, err)
+	unset := func(string) string { return "" }
+	for name, tt := range map[string]struct {
+		getenv  func(string) string
+		durable bool
+	}{
+		"Durable":        {unset, true},
+		"ChosenByTheEnv": {func(string) string { return "/chosen" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := clusterDir(tt.getenv, "/cache", tt.durable, as); got != "/cache" {
+				t.Errorf("got %s, want the cache directory", got)
+			}
+		})
+	}
+	want := "/cache"
+	if hasRoom(ramDisk) {
+		want = ramDisk
+	}
+	if got := clusterDir(unset, "/cache", false, as); !strings.HasPrefix(got, want) {
+		t.Errorf("got %s, want something in %s", got, want)
+	}
+}

@@ -45,13 +45,13 @@ func (c *cluster) claimDir(ctx context.Context) (*os.File, error) {
 	}
 	defer lock.Close() //nolint:errcheck // unlocks; nothing was written
 	prefix := c.name("exclusive") + "-"
-	others, _ := filepath.Glob(filepath.Join(c.template.dir, prefix+"*"))
+	others, _ := filepath.Glob(filepath.Join(c.clusters, prefix+"*"))
 	for _, dir := range others {
 		if old := (&cluster{template: c.template, dir: dir}); old.alone() && old.postmaster() == 0 {
 			_ = os.RemoveAll(dir)
 		}
 	}
-	if c.dir, err = os.MkdirTemp(c.template.dir, prefix); err != nil {
+	if c.dir, err = os.MkdirTemp(c.clusters, prefix); err != nil {
 		return nil, err
 	}
 	if err := c.makeDir(); err != nil {

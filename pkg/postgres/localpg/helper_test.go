@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 )
 
 // helperVar makes this test binary act as a program that uses a server.
@@ -148,7 +147,7 @@ func seedDir(t *testing.T) string {
 	dir := makeCacheDir(t)
 	seed.Store(&dir)
 	bin, as := testBinaries(t)
-	tpl := template{dir: dir, bin: bin, as: as}
+	tpl := template{cache: dir, bin: bin, as: as}
 	lock, err := tpl.lock(t.Context())
 	must(t, err)
 	defer lock.Close() //nolint:errcheck // unlocks
@@ -180,10 +179,8 @@ func emptyCache(t *testing.T) string {
 // makeCacheDir prefers a RAM disk: each cluster is a thousand files that are made and removed again.
 func makeCacheDir(t *testing.T) string {
 	t.Helper()
-	const shm, enough = "/dev/shm", 2 << 30
-	var fs unix.Statfs_t
-	if err := unix.Statfs(shm, &fs); err == nil && uint64(fs.Bsize)*fs.Bavail > enough {
-		return makeDir(t, shm)
+	if hasRoom(ramDisk) {
+		return makeDir(t, ramDisk)
 	}
 	return makeDir(t, "")
 }
@@ -222,7 +219,7 @@ func tryStart(t *testing.T, cache string, o Options) (*Server, error) {
 		o.Log = func(string) {}
 	}
 	bin, as := testBinaries(t)
-	return startWith(t.Context(), o, cache, bin, as)
+	return startWith(t.Context(), o, template{cache: cache, clusters: cache, bin: bin, as: as})
 }
 
 func testBinaries(t *testing.T) (binaries, runAs) {

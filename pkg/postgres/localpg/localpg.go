@@ -11,7 +11,8 @@
 //
 // The server listens on 127.0.0.1 alone, with a random password. Started by root, it runs as the user postgres, else
 // nobody. Durable data survives between runs in the cache directory: SONICUS_CACHE_DIR, else /var/cache/sonicus-webhooks
-// (or the same below /var/tmp) for root and the user's own cache directory for everybody else.
+// (or the same below /var/tmp) for root and the user's own cache directory for everybody else. Clusters for tests live
+// in /dev/shm instead where that has room, unless SONICUS_CACHE_DIR is set.
 package localpg
 
 import (
@@ -74,14 +75,14 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startWith(ctx, o, cache, bin, as)
+	clusters := clusterDir(os.Getenv, cache, o.Durable, as)
+	return startWith(ctx, o, template{cache: cache, clusters: clusters, bin: bin, as: as})
 }
 
 // startWith is Start once it is known where, what and as whom.
-func startWith(ctx context.Context, o Options, cache string, bin binaries, as runAs) (*Server, error) {
+func startWith(ctx context.Context, o Options, base template) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	base := template{dir: cache, bin: bin, as: as}
 	if o.Exclusive {
 		return startExclusive(ctx, o, base)
 	}

@@ -18,7 +18,7 @@ func startShared(ctx context.Context, o Options, t template) (*Server, error) {
 	if o.Durable {
 		kind = "durable"
 	}
-	c := &cluster{template: t, dir: filepath.Join(t.dir, t.name(kind)), durable: o.Durable, log: o.Log}
+	c := &cluster{template: t, dir: filepath.Join(t.clusters, t.name(kind)), durable: o.Durable, log: o.Log}
 	if err := c.makeDir(); err != nil {
 		return nil, fmt.Errorf("make the directory of the private Postgres: %w", err)
 	}

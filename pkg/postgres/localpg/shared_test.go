@@ -133,7 +133,7 @@ func TestServerWithoutWatchdogIsReplaced(t *testing.T) {
 	old := start(t, cache, Options{Durable: true})
 	pid := old.cluster.postmaster()
 	for _, line := range processesOf(cache) {
-		if strings.Contains(line, "sonicus-postgres") {
+		if strings.Contains(line, "watchdog.sh") {
 			must(t, unix.Kill(atoi(t, strings.Fields(line)[0]), unix.SIGKILL))
 		}
 	}

@@ -24,9 +24,10 @@ const (
 // template is a data directory on which no server ever ran. Clusters begin as its copy, which takes a tenth of the time
 // of initdb.
 type template struct {
-	dir string // the cache directory
-	bin binaries
-	as  runAs
+	cache    string // keeps the template itself
+	clusters string // where its copies go
+	bin      binaries
+	as       runAs
 }
 
 // name tells apart what must not share a directory: server versions, kinds and users.
@@ -34,7 +35,7 @@ func (t template) name(kind string) string {
 	return "pg" + strconv.Itoa(t.bin.major) + "-" + kind + "-" + strconv.Itoa(t.as.uid)
 }
 
-func (t template) path() string { return filepath.Join(t.dir, t.name("template")) }
+func (t template) path() string { return filepath.Join(t.cache, t.name("template")) }
 
 // lock makes the template's directory and locks it.
 func (t template) lock(ctx context.Context) (*os.File, error) {
