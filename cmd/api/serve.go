@@ -72,6 +72,8 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 			}
 			return err
 		}
+		log.Info("api ready", slog.String("address", listener.Addr().String()), slog.String("admin_address", admin.Addr()),
+			slog.String("version", version))
 		return serveHTTP(running, cfg, db, listener, log)
 	})
 	return group.Wait()
@@ -147,7 +149,6 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *sqlx.DB, listener net
 		Keys:          keys,
 		Log:           log,
 	})
-	log.Info("api ready", slog.String("address", listener.Addr().String()), slog.String("version", version))
 	err = server.Run(ctx, listener, cfg.ShutdownGrace)
 	log.Info("api stopped")
 	return err

@@ -66,6 +66,8 @@ func deliver(ctx, abort context.Context, args []string, getenv func(string) stri
 	answering, stopAnswering := context.WithCancel(context.WithoutCancel(ctx)) // also while draining
 	answered := make(chan error, 1)
 	go func() { answered <- admin.Run(answering) }()
+	log = log.With(slog.String("name", processName()))
+	log.Info("dispatcher started", slog.String("admin_address", admin.Addr()), slog.String("version", version))
 	err = dispatchUntil(ctx, abort, cfg, db, log)
 	stopAnswering()
 	<-answered
@@ -86,9 +88,8 @@ func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *sqlx.DB, l
 	}
 	go outbox.KeepPartitions(ctx, db, log)
 
-	name := processName()
 	d := dispatch.New(db, sender, box, dispatch.Settings{
-		Name:         name,
+		Name:         processName(),
 		Concurrency:  cfg.DispatchConcurrency,
 		PerEndpoint:  cfg.DispatchPerEndpoint,
 		PollInterval: cfg.DispatchPollInterval,
@@ -104,8 +105,7 @@ func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *sqlx.DB, l
 			}
 		}()
 	}
-	log.Info("dispatcher ready", slog.String("name", name), slog.String("version", version),
-		slog.Int("concurrency", cfg.DispatchConcurrency), slog.Duration("poll_interval", cfg.DispatchPollInterval))
+	log.Info("dispatcher ready", slog.Int("concurrency", cfg.DispatchConcurrency), slog.Duration("poll_interval", cfg.DispatchPollInterval))
 	err = d.Run(ctx, abort)
 	log.Info("dispatcher stopped")
 	return err

@@ -1,0 +1,403 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
+)
+
+// load creates organizations from several clients until it has made n, and
+// returns the ids that were acknowledged. A request that fails is not made again.
+func (s *service) load(n, clients int) map[string]bool {
+	var (
+		mu   sync.Mutex
+		acks = map[string]bool{}
+		wg   sync.WaitGroup
+	)
+	next := make(chan int)
+	go func() {
+		defer close(next)
+		for i := range n {
+			next <- i
+		}
+	}()
+	for range clients {
+		wg.Go(func() {
+			for i := range next {
+				status, answer, err := s.call(http.MethodPost, "/api/v1/organizations/", newOrganization(fmt.Sprintf("load%d.example", i)))
+				if err != nil || status != http.StatusCreated {
+					<-time.After(50 * time.Millisecond) // the database is away: do not spend the load on it
+					continue
+				}
+				mu.Lock()
+				acks[answer["id"].(string)] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return acks
+}
+
+// accounted compares the books: what was acknowledged, what receivers saw, and
+// what the database says. It returns how many deliveries arrived more than once.
+func (s *service) accounted(acks map[string]bool, receivers ...*receiver) (duplicates int) {
+	s.t.Helper()
+	var ids []string
+	if err := s.db.Select(&ids, `SELECT id FROM sonicus.organizations`); err != nil {
+		s.t.Fatal(err)
+	}
+	exists := map[string]bool{}
+	for _, id := range ids {
+		exists[id] = true
+	}
+	for i, r := range receivers {
+		seen := map[string]int{}
+		for _, a := range r.got() {
+			if a.status/100 == 2 {
+				seen[decode(s.t, a.body).Data.Organization.ID]++
+			}
+		}
+		for id := range acks {
+			if seen[id] == 0 {
+				s.t.Errorf("receiver %d never got the acknowledged organization %s", i, id)
+			}
+		}
+		for id, n := range seen {
+			duplicates += n - 1
+			if !exists[id] {
+				s.t.Errorf("receiver %d got organization %s, which does not exist", i, id)
+			}
+		}
+	}
+	if n := s.count(`sonicus.webhook_deliveries WHERE status <> 'sent'`); n != 0 {
+		s.t.Errorf("%d deliveries are not sent", n)
+	}
+	s.booksAgree()
+	return duplicates
+}
+
+func TestKilledDispatcherLosesNothing(t *testing.T) {
+	t.Parallel()
+	const kills, concurrency = 5, 32
+	svc := start(t, quick(settings{"SONICUS_DISPATCH_CONCURRENCY": fmt.Sprint(concurrency), "SONICUS_DISPATCH_PER_ENDPOINT": "16"}))
+	slow := func(int, *http.Request) int { <-time.After(20 * time.Millisecond); return http.StatusOK }
+	receivers := []*receiver{newReceiver(t, slow), newReceiver(t, slow), newReceiver(t, slow), newReceiver(t, slow)}
+	for _, r := range receivers {
+		svc.endpoint(r.URL, map[string]any{"timeout_seconds": 1, "max_retries": 20})
+	}
+	svc.dispatcher()
+	victim := svc.dispatcher()
+	done := make(chan map[string]bool)
+	go func() { done <- svc.load(520, 4) }()
+
+	inFlight := 0
+	for kill := range kills {
+		target := (kill + 1) * 300
+		eventually(t, "deliveries to be under way", func() bool { return arrivals(receivers) >= target })
+		victim.kill()
+		inFlight += svc.count(`sonicus.queue WHERE lease_token IS NOT NULL`) // of both: what may have been in flight
+		victim = svc.dispatcher()
+	}
+	acks := <-done
+	if len(acks) < 500 {
+		t.Fatalf("only %d creates were acknowledged", len(acks))
+	}
+	svc.drained()
+	duplicates := svc.accounted(acks, receivers...)
+	if bound := min(inFlight, kills*concurrency); duplicates > bound {
+		t.Errorf("%d duplicates after %d kills, at most %d were in flight", duplicates, kills, bound)
+	}
+	if n := svc.count(`sonicus.deliveries`); n < 2000 {
+		t.Errorf("%d deliveries, the load is meant to be 2,000 at least", n)
+	}
+}
+
+func arrivals(receivers []*receiver) (n int) {
+	for _, r := range receivers {
+		n += len(r.got())
+	}
+	return n
+}
+
+func TestPostgresCrashUnderLoadLosesNothing(t *testing.T) {
+	t.Parallel()
+	server := pgtest.NewServer(t)
+	if err := server.CreateDatabase(t.Context(), "crash", ""); err != nil {
+		t.Fatal(err)
+	}
+	svc := startOn(t, server.URL("crash"), quick(settings{"SONICUS_DISPATCH_CONCURRENCY": "32", "SONICUS_DISPATCH_PER_ENDPOINT": "16"}))
+	receivers := []*receiver{newReceiver(t, nil), newReceiver(t, nil), newReceiver(t, nil), newReceiver(t, nil)}
+	for _, r := range receivers {
+		svc.endpoint(r.URL, map[string]any{"timeout_seconds": 1, "max_retries": 20})
+	}
+	one, two := svc.dispatcher(), svc.dispatcher()
+	done := make(chan map[string]bool)
+	go func() { done <- svc.load(700, 4) }()
+
+	crashes, inFlight := 3, 0
+	for crash := range crashes {
+		target := (crash + 1) * 400
+		eventually(t, "deliveries to be under way", func() bool { return arrivals(receivers) >= target })
+		inFlight += 2 * 32
+		if err := server.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acks := <-done
+	svc.drained()
+	duplicates := svc.accounted(acks, receivers...)
+	if duplicates > inFlight {
+		t.Errorf("%d duplicates after %d crashes, at most %d were in flight", duplicates, crashes, inFlight)
+	}
+	if len(acks) < 500 {
+		t.Errorf("only %d of 700 creates were acknowledged", len(acks))
+	}
+	for _, p := range []*process{svc.api, one, two} {
+		if !p.running() {
+			t.Error("a process did not survive")
+		}
+	}
+}
+
+func TestDispatcherSurvivesPostgresBeingAway(t *testing.T) {
+	t.Parallel()
+	server := pgtest.NewServer(t)
+	if err := server.CreateDatabase(t.Context(), "away", ""); err != nil {
+		t.Fatal(err)
+	}
+	svc := startOn(t, server.URL("away"), quick(nil))
+	hold := make(chan struct{})
+	r := newReceiver(t, func(n int, _ *http.Request) int {
+		if n == 1 {
+			<-hold
+		}
+		return http.StatusOK
+	})
+	svc.endpoint(r.URL, nil)
+	d := svc.dispatcher()
+	svc.organization("before.example")
+	eventually(t, "the request to begin", func() bool { return r.begunRequests() == 1 })
+
+	if err := server.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	close(hold) // the answer comes while nothing can be recorded
+	eventually(t, "the failure to record to be noticed", func() bool { return len(d.records("cannot record results, keeping them")) == 1 })
+	if status := ready(t, "http://"+d.field("dispatcher started", "admin_address")); status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz of the dispatcher answers %d without a database", status)
+	}
+	if status, answer, err := svc.call(http.MethodPost, "/api/v1/organizations/", newOrganization("during.example")); err != nil || status != http.StatusServiceUnavailable {
+		t.Errorf("a create without a database answers %d %v %v, want 503", status, answer, err)
+	}
+	if err := server.StartAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	svc.drained()
+	if n := len(r.got()); n != 1 {
+		t.Errorf("%d requests, want the one whose result was kept", n)
+	}
+	svc.organization("after.example")
+	r.await(2)
+	svc.drained()
+	svc.booksAgree()
+}
+
+func ready(t *testing.T, admin string) int {
+	t.Helper()
+	res, err := http.Get(admin + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
+}
+
+func TestTerminatedDispatcherDrains(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(settings{"SONICUS_DISPATCH_CONCURRENCY": "4", "SONICUS_DISPATCH_PER_ENDPOINT": "4"}))
+	hold := make(chan struct{})
+	r := newReceiver(t, func(int, *http.Request) int { <-hold; return http.StatusOK })
+	svc.endpoint(r.URL, map[string]any{"timeout_seconds": 30})
+	for i := range 10 {
+		svc.organization(fmt.Sprintf("drain%d.example", i))
+	}
+	d := svc.dispatcher()
+	eventually(t, "four requests in flight", func() bool { return r.begunRequests() == 4 })
+	d.signal(syscall.SIGTERM)
+	d.field("draining", "in_flight")
+	close(hold)
+	if code := d.exitCode(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if n := svc.count(`sonicus.queue WHERE lease_token IS NOT NULL`); n != 0 {
+		t.Errorf("%d leases are left behind", n)
+	}
+	if sent, seen := svc.count(`sonicus.deliveries WHERE status = 'sent'`), len(r.got()); sent != 4 || seen != 4 {
+		t.Errorf("%d sent, %d seen, want the 4 that were in flight", sent, seen)
+	}
+	svc.booksAgree()
+}
+
+func TestGracePeriodEndsAHangingAttempt(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(settings{"SONICUS_SHUTDOWN_GRACE": "1s"}))
+	r := newReceiver(t, func(_ int, r *http.Request) int { <-r.Context().Done(); return http.StatusOK })
+	svc.endpoint(r.URL, map[string]any{"timeout_seconds": 30})
+	svc.organization("hang.example")
+	d := svc.dispatcher()
+	eventually(t, "the request to begin", func() bool { return r.begunRequests() == 1 })
+	d.signal(syscall.SIGTERM)
+	if code := d.exitCode(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if n := svc.count(`sonicus.queue WHERE lease_token IS NULL AND due_at <= clock_timestamp()`); n != 1 {
+		t.Error("the lease of the attempt that was cut off was not given back")
+	}
+	if n := svc.count(`sonicus.deliveries WHERE status = 'pending' AND attempt_count = 0`); n != 1 {
+		t.Error("the attempt that was cut off counts against the receiver")
+	}
+	svc.booksAgree()
+}
+
+func TestSecondSignalStopsAtOnce(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(settings{"SONICUS_SHUTDOWN_GRACE": "10m"}))
+	r := newReceiver(t, func(_ int, r *http.Request) int { <-r.Context().Done(); return http.StatusOK })
+	svc.endpoint(r.URL, map[string]any{"timeout_seconds": 30})
+	svc.organization("hang.example")
+	d := svc.dispatcher()
+	eventually(t, "the request to begin", func() bool { return r.begunRequests() == 1 })
+	d.signal(syscall.SIGTERM)
+	d.field("draining", "in_flight")
+	d.signal(syscall.SIGTERM)
+	if code := d.exitCode(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	if n := svc.count(`sonicus.queue WHERE lease_token IS NULL`); n != 1 {
+		t.Error("the lease was not given back")
+	}
+	svc.booksAgree()
+}
+
+func TestStoppedDispatcherBeginsNothingUnderAnOldLease(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(nil))
+	hold := make(chan struct{})
+	r := newReceiver(t, func(n int, _ *http.Request) int {
+		if n == 1 {
+			<-hold
+		}
+		return http.StatusOK
+	})
+	svc.endpoint(r.URL, map[string]any{"timeout_seconds": 30})
+	frozen := svc.dispatcher()
+	svc.organization("frozen.example")
+	eventually(t, "the request to begin", func() bool { return r.begunRequests() == 1 })
+	frozen.signal(syscall.SIGSTOP)
+	if _, err := svc.db.Exec(`UPDATE sonicus.queue SET due_at = clock_timestamp()`); err != nil { // as if the lease had ended
+		t.Fatal(err)
+	}
+	svc.dispatcher()
+	svc.drained()
+	close(hold)
+	frozen.signal(syscall.SIGCONT)
+	frozen.field("late result: the lease had been taken over, the receiver may have the event twice", "delivery_id")
+	eventually(t, "the late result to be recorded", func() bool { return svc.count(`sonicus.late_results`) == 1 })
+	if n := svc.count(`sonicus.deliveries WHERE status = 'sent' AND attempt_count = 1`); n != 1 {
+		t.Error("the late result was applied")
+	}
+	svc.booksAgree()
+}
+
+func TestLostHintsCostOnlyThePollInterval(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(settings{"SONICUS_DISPATCH_LISTEN": "false"}))
+	svc.dispatcher()
+	r := newReceiver(t, nil)
+	svc.endpoint(r.URL, nil)
+	svc.organization("polled.example")
+	r.await(1)
+}
+
+func TestHintsAreQuickerThanThePoll(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(settings{"SONICUS_DISPATCH_POLL_INTERVAL": "1m"}))
+	svc.dispatcher()
+	eventually(t, "the dispatcher to listen", func() bool {
+		return svc.count(`pg_stat_activity WHERE datname = current_database() AND application_name = 'sonicus-listen' AND query LIKE 'LISTEN%'`) == 1
+	})
+	r := newReceiver(t, nil)
+	svc.endpoint(r.URL, nil)
+	before := time.Now()
+	svc.organization("hinted.example")
+	r.await(1)
+	if took := time.Since(before); took > 30*time.Second {
+		t.Errorf("arrived after %s: by the poll, not by the hint", took)
+	}
+}
+
+func TestRolledBackOrganizationLeavesNoDelivery(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(nil))
+	r := newReceiver(t, nil)
+	svc.endpoint(r.URL, nil)
+	svc.organization("taken.example")
+	if status, answer, err := svc.call(http.MethodPost, "/api/v1/organizations/", newOrganization("taken.example")); err != nil || status != http.StatusConflict {
+		t.Fatalf("a taken domain answers %d %v %v", status, answer, err)
+	}
+	if n := svc.count(`sonicus.events`); n != 1 {
+		t.Errorf("%d events for one organization", n)
+	}
+	svc.dispatcher()
+	svc.drained()
+	if n := len(r.got()); n != 1 {
+		t.Errorf("%d webhooks for one organization", n)
+	}
+	svc.booksAgree()
+}
+
+// TestNoSecretIsEverLogged looks for the markers of this test's secrets in
+// everything that the processes have printed at debug level.
+func TestNoSecretIsEverLogged(t *testing.T) {
+	t.Parallel()
+	const marker = "whsec_Q0FOQVJZLUNBTkFSWS1DQU5BUlktQ0FOQVJZ"
+	svc := start(t, quick(settings{"SONICUS_LOG_LEVEL": "debug"}))
+	d := svc.dispatcher()
+	r := newReceiver(t, func(int, *http.Request) int { return http.StatusInternalServerError })
+	svc.endpoint(r.URL, map[string]any{"secret_key": marker, "max_retries": 1})
+	svc.organization("canary.example")
+	svc.drained()
+	_, shown, _ := svc.run("api", "config")
+	_, list, err := svc.call(http.MethodGet, "/api/v1/webhooks/endpoints", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	if err := svc.db.Select(&rows, `SELECT e::text FROM sonicus.endpoints e UNION ALL SELECT d::text FROM sonicus.webhook_deliveries d`); err != nil {
+		t.Fatal(err)
+	}
+	everything := strings.Join(append(rows, svc.api.log(), d.log(), shown, fmt.Sprint(list)), "\n")
+	for name, secret := range map[string]string{
+		"signing secret": marker, "its key": "Q0FOQVJZ", "its bytes": "CANARY-CANARY", "API key": svc.token, "encryption key": envValue(svc.env, "SONICUS_ENCRYPTION_KEYS"),
+	} {
+		if strings.Contains(everything, secret) {
+			t.Errorf("the %s was printed or stored in the clear", name)
+		}
+	}
+}
+
+func envValue(env []string, name string) string {
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v
+		}
+	}
+	return "\x00 not set"
+}
