@@ -124,6 +124,22 @@ func TestDatabaseAwayIsNotTheCallersFault(t *testing.T) {
 	}
 }
 
+func TestExhaustedPoolIsNotTheCallersFault(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	db.SetMaxOpenConns(1)
+	only, err := db.Connx(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer only.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := access.NewKeys(db, "").Authenticate(ctx, "snk_"); kindOf(err) != problem.KindUnavailable {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestOnlyTheHashIsStored(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

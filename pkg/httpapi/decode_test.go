@@ -70,8 +70,8 @@ func TestStrictDecoding(t *testing.T) {
 		{"brackets in strings are no levels", `{"name":"` + strings.Repeat("[{", 50) + `\"` + strings.Repeat("[{", 50) + `"}`, accepted},
 
 		// Names.
-		{"unknown", `{"nmae":"A"}`, wanted{422, "unknown_field", "nmae:unknown_field"}},
-		{"unknown, null", `{"nmae":null}`, wanted{422, "unknown_field", "nmae:unknown_field"}},
+		{"unknown", `{"nam":"A"}`, wanted{422, "unknown_field", "nam:unknown_field"}},
+		{"unknown, null", `{"nam":null}`, wanted{422, "unknown_field", "nam:unknown_field"}},
 		{"other case", `{"Name":"A"}`, wanted{422, "unknown_field", "Name:unknown_field"}},
 		{"empty name", `{"":1}`, wanted{422, "unknown_field", ":unknown_field"}},
 		{"server's own field", `{"id":"x","created_at":"y"}`, wanted{422, "validation_failed", "id:unknown_field created_at:unknown_field"}},
@@ -229,13 +229,15 @@ func TestBodyIsAtMostOneMebibyte(t *testing.T) {
 				if chunked {
 					body = io.MultiReader(body) // hides the length from the client
 				}
-				req, err := http.NewRequestWithContext(t.Context(), "POST", a.url+organizationsPath, body)
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url+organizationsPath, body)
 				if err != nil {
 					t.Fatal(err)
 				}
 				req.Header.Set("Authorization", "Bearer "+bootstrapKey)
 				req.Header.Set("Content-Type", "application/json")
-				resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+				transport := new(http.Transport)
+				defer transport.CloseIdleConnections()
+				resp, err := transport.RoundTrip(req)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -86,7 +86,6 @@ func sendProblem(c echo.Context, p *problem.Error) {
 		return
 	}
 	h := c.Response().Header()
-	h.Del(echo.HeaderLocation)
 	if p.Kind == problem.KindUnauthenticated {
 		h.Set(echo.HeaderWWWAuthenticate, "Bearer")
 	}

@@ -32,7 +32,7 @@ func TestOneLinePerRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			id := uuid.NewString()
-			tt.call.header = map[string]string{"X-Request-Id": id}
+			tt.header = map[string]string{"X-Request-Id": id}
 			a.do(t, tt.call)
 			line := a.logs.line(t, id)
 			if took, ok := line["took"].(float64); !ok || took <= 0 {

@@ -65,10 +65,10 @@ func (s *Server) logRequest(c echo.Context, err error, took time.Duration) {
 }
 
 func levelOf(status int) slog.Level {
-	switch {
-	case status >= http.StatusInternalServerError:
+	switch status {
+	case http.StatusInternalServerError:
 		return slog.LevelError
-	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusTooManyRequests:
+	case http.StatusServiceUnavailable, http.StatusUnauthorized, http.StatusForbidden:
 		return slog.LevelWarn
 	default:
 		return slog.LevelInfo

@@ -76,7 +76,6 @@ func (s *Server) Run(ctx context.Context, ln net.Listener, grace time.Duration) 
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(ln) }()
-	defer s.keys.Wait()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve the API: %w", err)
@@ -84,10 +83,9 @@ func (s *Server) Run(ctx context.Context, ln net.Listener, grace time.Duration) 
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	err := server.Shutdown(stopping)
-	if err != nil {
-		err = fmt.Errorf("stop the API: %w", errors.Join(err, server.Close()))
+	if err := server.Shutdown(stopping); err != nil {
+		return fmt.Errorf("stop the API: %w", errors.Join(err, server.Close()))
 	}
-	<-failed
-	return err
+	s.keys.Wait()
+	return nil
 }

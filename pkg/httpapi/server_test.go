@@ -248,7 +248,7 @@ func TestStopLetsRunningRequestsFinish(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != 201 {
+	if resp.StatusCode != http.StatusCreated {
 		t.Errorf("got %s", resp.Status)
 	}
 	if err := <-done; err != nil {
