@@ -3,7 +3,6 @@ module github.com/sonicus/webhooks
 go 1.26.0
 
 require (
-	code.dny.dev/ssrf v0.3.0
 	github.com/caarlos0/env/v11 v11.4.2
 	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/google/go-cmp v0.7.0

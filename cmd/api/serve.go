@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sonicus/webhooks/pkg/access"
@@ -81,7 +80,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 
 // prepare brings the database to where requests can be answered. It waits for a
 // database that is not there yet.
-func prepare(ctx context.Context, cfg config.Config, db *sqlx.DB, log *slog.Logger) error {
+func prepare(ctx context.Context, cfg config.Config, db *postgres.DB, log *slog.Logger) error {
 	if err := patiently(ctx, log, func() error { return ready(ctx, cfg, db, log) }); err != nil {
 		return err
 	}
@@ -89,7 +88,7 @@ func prepare(ctx context.Context, cfg config.Config, db *sqlx.DB, log *slog.Logg
 	return nil
 }
 
-func ready(ctx context.Context, cfg config.Config, db *sqlx.DB, log *slog.Logger) error {
+func ready(ctx context.Context, cfg config.Config, db *postgres.DB, log *slog.Logger) error {
 	if cfg.AutoMigrate {
 		if err := postgres.Migrate(ctx, string(cfg.DatabaseDirectURL), log); err != nil {
 			return err
@@ -130,7 +129,7 @@ func patiently(ctx context.Context, log *slog.Logger, fn func() error) error {
 
 // serveHTTP answers until ctx ends and running requests are done. The hints
 // outlive the requests, so that the last commit is not left to a poll.
-func serveHTTP(ctx context.Context, cfg config.Config, db *sqlx.DB, listener net.Listener, log *slog.Logger) error {
+func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener net.Listener, log *slog.Logger) error {
 	box, err := newBox(cfg)
 	if err != nil {
 		return err
@@ -170,7 +169,7 @@ func policy(cfg config.Config) webhook.Policy {
 }
 
 // readiness is what /readyz asks.
-func readiness(db *sqlx.DB) []telemetry.Check {
+func readiness(db *postgres.DB) []telemetry.Check {
 	return []telemetry.Check{{Name: "database", Test: func(ctx context.Context) error {
 		missing, err := postgres.Pending(ctx, db)
 		if err == nil && len(missing) > 0 {

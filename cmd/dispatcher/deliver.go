@@ -11,7 +11,6 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/config"
 	"github.com/sonicus/webhooks/pkg/dispatch"
@@ -75,7 +74,7 @@ func deliver(ctx, abort context.Context, args []string, getenv func(string) stri
 }
 
 // dispatchUntil waits for the schema and delivers until ctx ends.
-func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *sqlx.DB, log *slog.Logger) error {
+func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *postgres.DB, log *slog.Logger) error {
 	sender, box, err := outbound(cfg)
 	if err != nil {
 		return err
@@ -134,7 +133,7 @@ func outbound(cfg config.Config) (*webhook.Sender, *secret.Box, error) {
 }
 
 // readiness is what /readyz asks.
-func readiness(db *sqlx.DB) []telemetry.Check {
+func readiness(db *postgres.DB) []telemetry.Check {
 	return []telemetry.Check{{Name: "database", Test: func(ctx context.Context) error {
 		missing, err := postgres.Pending(ctx, db)
 		if err == nil && len(missing) > 0 {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/sonicus/webhooks/pkg/outbox"
@@ -34,7 +35,7 @@ func decide(r webhook.Result, number, maxAttempts int, delay time.Duration) outc
 	switch {
 	case r.Reason == "":
 		return outcome{status: outbox.Sent}
-	case r.StatusCode == 410:
+	case r.StatusCode == http.StatusGone:
 		return outcome{status: outbox.Failed, failureReason: reasonGone, gone: true}
 	case number < maxAttempts:
 		return outcome{status: outbox.Retrying, retryIn: max(delay, asked(r))}
@@ -48,7 +49,7 @@ func decide(r webhook.Result, number, maxAttempts int, delay time.Duration) outc
 // asked is the Retry-After of the two answers that RFC 9110 and RFC 6585 define
 // it for. It can only delay: decide takes the larger of it and the schedule.
 func asked(r webhook.Result) time.Duration {
-	if r.StatusCode != 429 && r.StatusCode != 503 {
+	if r.StatusCode != http.StatusTooManyRequests && r.StatusCode != http.StatusServiceUnavailable {
 		return 0
 	}
 	return min(r.RetryAfter, maxRetryAfter)

@@ -14,9 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/sonicus/webhooks/pkg/outbox"
+	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/secret"
 	"github.com/sonicus/webhooks/pkg/webhook"
 )
@@ -34,7 +33,7 @@ type Settings struct {
 // A Dispatcher delivers what the outbox holds. Any number of them work on one
 // database, without knowing of each other.
 type Dispatcher struct {
-	db       *sqlx.DB
+	db       *postgres.DB
 	sender   *webhook.Sender
 	box      *secret.Box
 	settings Settings
@@ -50,7 +49,7 @@ type Dispatcher struct {
 }
 
 // New makes a dispatcher. It does nothing before Run.
-func New(db *sqlx.DB, sender *webhook.Sender, box *secret.Box, settings Settings, log *slog.Logger) *Dispatcher {
+func New(db *postgres.DB, sender *webhook.Sender, box *secret.Box, settings Settings, log *slog.Logger) *Dispatcher {
 	wake := make(chan struct{}, 1)
 	return &Dispatcher{
 		db: db, sender: sender, box: box, settings: settings, log: log, wake: wake,

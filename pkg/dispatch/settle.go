@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
@@ -33,7 +31,7 @@ type finished struct {
 // tries again; the dispatcher claims nothing meanwhile, or it would claim what it
 // has already sent.
 type settler struct {
-	db    *sqlx.DB
+	db    *postgres.DB
 	name  string
 	log   *slog.Logger
 	wake  chan<- struct{}
@@ -41,7 +39,7 @@ type settler struct {
 	stuck atomic.Bool
 }
 
-func newSettler(db *sqlx.DB, name string, log *slog.Logger, wake chan<- struct{}) *settler {
+func newSettler(db *postgres.DB, name string, log *slog.Logger, wake chan<- struct{}) *settler {
 	return &settler{db: db, name: name, log: log, wake: wake, queue: make(chan finished, groupSize)}
 }
 
@@ -157,7 +155,7 @@ func (s *settler) settle(ctx context.Context, group []finished) error {
 		results[i] = f.result
 		outcomes[i] = endpoint.Outcome{EndpointID: f.result.EndpointID, Success: f.result.Status == outbox.Sent, Gone: f.gone}
 	}
-	return postgres.InTx(ctx, s.db, func(tx *sqlx.Tx, _ time.Time) error {
+	return postgres.InTx(ctx, s.db, func(tx *postgres.Tx, _ time.Time) error {
 		late, err := outbox.Settle(ctx, tx, s.name, results)
 		if err != nil {
 			return err

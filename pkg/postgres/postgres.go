@@ -22,6 +22,12 @@ const (
 	connMaxLifetime = 30 * time.Minute
 )
 
+// DB and Tx let rooms that hold no SQL hand a pool or a transaction on.
+type (
+	DB = sqlx.DB
+	Tx = sqlx.Tx
+)
+
 // Options are what a process says of its connections.
 type Options struct {
 	// Application is shown in pg_stat_activity.

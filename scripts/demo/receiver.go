@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -78,16 +77,18 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
+// shown are the headers as they are spelled on the wire; Go's server, like most,
+// folds their case.
+var shown = []string{
+	"Content-Type", "User-Agent", "X-Sonicus-Event", "X-Sonicus-Event-ID", "X-Sonicus-Timestamp", "X-Sonicus-Signature",
+	"X-Sonicus-Delivery-ID", "X-Sonicus-Attempt", "webhook-id", "webhook-timestamp", "webhook-signature",
+}
+
 // show prints a delivery as it was on the wire.
 func (d delivery) show() {
-	var names []string
-	for name := range d.header {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if name != "Accept-Encoding" && name != "Content-Length" {
-			note("  %s: %s", name, strings.Join(d.header[name], ", "))
+	for _, name := range shown {
+		if values := d.header.Values(name); len(values) > 0 {
+			note("  %s: %s", name, strings.Join(values, ", "))
 		}
 	}
 	note("")
