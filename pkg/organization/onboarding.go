@@ -89,7 +89,7 @@ func (s *Store) check(ctx context.Context, o Onboarding) (Organization, []endpoi
 	found = append(found, o.AdminUser.check()...)
 	checked, more, err := s.checkEndpoints(ctx, o.Endpoints)
 	if err != nil {
-		return Organization{}, nil, explain("check endpoints", err)
+		return Organization{}, nil, fmt.Errorf("check endpoints: %w", err)
 	}
 	if found = append(found, more...); len(found) > 0 {
 		return Organization{}, nil, problem.Invalid(found...)

@@ -1,0 +1,167 @@
+package endpoint_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/problem"
+	"github.com/sonicus/webhooks/pkg/secret"
+)
+
+func TestCheckRefuses(t *testing.T) {
+	t.Parallel()
+	strong := secret.Value(strings.Repeat("s", 32))
+	key := func(s string) func(*endpoint.New) {
+		return func(n *endpoint.New) { n.SecretKey = ptr(secret.Value(s)) }
+	}
+	events := func(e ...string) func(*endpoint.New) { return func(n *endpoint.New) { n.Events = e } }
+	tests := map[string]struct {
+		change      func(*endpoint.New)
+		field, code string
+	}{
+		"a URL that is none":           {func(n *endpoint.New) { n.URL = "hook" }, "url", "invalid_url"},
+		"no URL":                       {func(n *endpoint.New) { n.URL = "" }, "url", "invalid_url"},
+		"plain http":                   {func(n *endpoint.New) { n.URL = "http://93.184.216.34/" }, "url", "https_required"},
+		"a private address":            {func(n *endpoint.New) { n.URL = "https://127.0.0.1/" }, "url", "blocked_address"},
+		"a port of another service":    {func(n *endpoint.New) { n.URL = "https://93.184.216.34:5432/" }, "url", "blocked_port"},
+		"no events":                    {events(), "events", "required"},
+		"too many events":              {events(make([]string, 51)...), "events", "too_many"},
+		"an unknown event":             {events("organization.created", "organization.exploded"), "events[1]", "unknown_event_type"},
+		"an event in upper case":       {events("Organization.Created"), "events[0]", "unknown_event_type"},
+		"an empty event":               {events(""), "events[0]", "unknown_event_type"},
+		"an unknown family":            {events("invoice.*"), "events[0]", "unknown_event_type"},
+		"a partial pattern":            {events("organization.cre*"), "events[0]", "unknown_event_type"},
+		"an event twice":               {events("*", "organization.created", "*"), "events[2]", "duplicate"},
+		"no name":                      {func(n *endpoint.New) { n.Name = "" }, "name", "required"},
+		"a blank name":                 {func(n *endpoint.New) { n.Name = " " }, "name", "blank"},
+		"a long name":                  {func(n *endpoint.New) { n.Name = strings.Repeat("é", 201) }, "name", "too_long"},
+		"a name with a line break":     {func(n *endpoint.New) { n.Name = "a\nb" }, "name", "control_character"},
+		"a name that is not UTF-8":     {func(n *endpoint.New) { n.Name = "a\xff" }, "name", "invalid_utf8"},
+		"a long description":           {func(n *endpoint.New) { n.Description = strings.Repeat("é", 2001) }, "description", "too_long"},
+		"a description with NUL":       {func(n *endpoint.New) { n.Description = "a\x00" }, "description", "control_character"},
+		"no timeout":                   {func(n *endpoint.New) { n.TimeoutSeconds = ptr(0) }, "timeout_seconds", "out_of_range"},
+		"a long timeout":               {func(n *endpoint.New) { n.TimeoutSeconds = ptr(31) }, "timeout_seconds", "out_of_range"},
+		"negative retries":             {func(n *endpoint.New) { n.MaxRetries = ptr(-1) }, "max_retries", "out_of_range"},
+		"many retries":                 {func(n *endpoint.New) { n.MaxRetries = ptr(51) }, "max_retries", "out_of_range"},
+		"an empty secret":              {key(""), "secret_key", "weak_secret"},
+		"a short secret":               {key(strings.Repeat("s", 23)), "secret_key", "weak_secret"},
+		"a long secret":                {key(strings.Repeat("s", 65)), "secret_key", "weak_secret"},
+		"a secret that is not base64":  {key("whsec_" + strings.Repeat("!", 32)), "secret_key", "weak_secret"},
+		"a secret short when decoded":  {key("whsec_" + strings.Repeat("A", 28)), "secret_key", "weak_secret"},
+		"a secret with a line break":   {key(string(strong) + "\n"), "secret_key", "control_character"},
+		"a secret with a space behind": {key(string(strong) + " "), "secret_key", "surrounding_space"},
+		"a secret that is not UTF-8":   {key(string(strong) + "\xff"), "secret_key", "invalid_utf8"},
+		"two secrets":                  {func(n *endpoint.New) { n.SecretKey, n.GenerateSecret = &strong, true }, "generate_secret", "exclusive"},
+	}
+	store := newStore(t, nil)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := valid()
+			tt.change(&n)
+			_, err := store.Check(t.Context(), n, "webhook_endpoints[3].")
+			p := problemOf(t, err)
+			if p.Kind != problem.KindInvalid || p.Code != tt.code || len(p.Fields) != 1 || p.Fields[0].Field != "webhook_endpoints[3]."+tt.field {
+				t.Errorf("got %+v, want %s of %s", p, tt.code, tt.field)
+			}
+			if n.SecretKey != nil && len(*n.SecretKey) > 1 && strings.Contains(p.Error(), string(*n.SecretKey)) {
+				t.Error("the problem repeats the secret")
+			}
+		})
+	}
+}
+
+func TestCheckAccepts(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*endpoint.New){
+		"the least":               func(*endpoint.New) {},
+		"every pattern":           func(n *endpoint.New) { n.Events = []string{"organization.created", "organization.*", "*"} },
+		"the longest texts":       func(n *endpoint.New) { n.Name, n.Description = strings.Repeat("é", 200), strings.Repeat("é", 2000) },
+		"the least numbers":       func(n *endpoint.New) { n.TimeoutSeconds, n.MaxRetries = ptr(1), ptr(0) },
+		"the greatest numbers":    func(n *endpoint.New) { n.TimeoutSeconds, n.MaxRetries = ptr(30), ptr(50) },
+		"the shortest secret":     func(n *endpoint.New) { n.SecretKey = ptr(secret.Value(strings.Repeat("s", 24))) },
+		"the longest secret":      func(n *endpoint.New) { n.SecretKey = ptr(secret.Value(strings.Repeat("s", 64))) },
+		"a Standard Webhooks one": func(n *endpoint.New) { n.SecretKey = ptr(secret.Value("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")) },
+		"a generated secret":      func(n *endpoint.New) { n.GenerateSecret = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := valid()
+			change(&n)
+			if _, err := newStore(t, nil).Check(t.Context(), n, ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestCheckReportsEveryBadFieldAtOnce(t *testing.T) {
+	t.Parallel()
+	n := endpoint.New{
+		URL: "http://127.0.0.1", Events: []string{"a", "b"}, Description: "\x00", SecretKey: ptr(secret.Value("short")),
+		TimeoutSeconds: ptr(99), MaxRetries: ptr(99),
+	}
+	_, err := newStore(t, nil).Check(t.Context(), n, "")
+	p := problemOf(t, err)
+	var got []string
+	for _, f := range p.Fields {
+		got = append(got, f.Field+" "+f.Code)
+	}
+	want := []string{
+		"url https_required", "events[0] unknown_event_type", "events[1] unknown_event_type", "name required", "description control_character",
+		"timeout_seconds out_of_range", "max_retries out_of_range", "secret_key weak_secret",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUnknownEventNamesTheKnownOnes(t *testing.T) {
+	t.Parallel()
+	n := valid()
+	n.Events = []string{"organisation.created"}
+	_, err := newStore(t, nil).Check(t.Context(), n, "")
+	for _, known := range []string{"organization.created", "organization.*", " *"} {
+		if detail := problemOf(t, err).Detail; !strings.Contains(detail, known) {
+			t.Errorf("%q does not name %q", detail, known)
+		}
+	}
+}
+
+func TestCanceledCheckIsNotTheCallersFault(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	n := valid()
+	n.URL = "https://example.com/hook" // a name, whose resolution is never begun
+	_, err := newStore(t, nil).Check(ctx, n, "")
+	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindInvalid {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPrintedEndpointsHideTheirSecret(t *testing.T) {
+	t.Parallel()
+	const marker = "marker-0123456789-0123456789-0123456789"
+	n := valid()
+	n.SecretKey = ptr(secret.Value(marker))
+	checked, err := newStore(t, nil).Check(t.Context(), n, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	created := endpoint.Created{Endpoint: endpoint.Endpoint{ID: uuid.Max}, SecretKey: marker}
+	for _, v := range []any{n, checked, created} {
+		for _, printed := range []string{fmt.Sprintf("%v %+v %#v", v, v, v), asJSON(t, v)} {
+			if strings.Contains(printed, marker) {
+				t.Errorf("%T prints its secret", v)
+			}
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package organization_test
+
+import (
+	"bytes"
+	"net"
+	"net/url"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
+	"github.com/sonicus/webhooks/pkg/problem"
+)
+
+// A COMMIT without an answer is looked up: what happened is a success, and what
+// cannot be found is said to be unknown, never a plain failure. The endpoints'
+// store is here too, because it promises the same.
+func TestCommitWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	create := map[string]func(*testing.T, *fixture) error{
+		"organization": func(t *testing.T, f *fixture) error {
+			_, err := f.organizations.Create(t.Context(), example())
+			return err
+		},
+		"onboarding": func(t *testing.T, f *fixture) error {
+			_, err := f.organizations.Onboard(t.Context(), onboarding(hook()))
+			return err
+		},
+		"endpoint": func(t *testing.T, f *fixture) error { _, err := f.endpoints.Create(t.Context(), hook()); return err },
+	}
+	happened := map[string]books{
+		"organization": {Organizations: 1, Events: 1},
+		"onboarding":   {Organizations: 1, Users: 1, Endpoints: 1, Events: 1, Deliveries: 1, Queue: 1},
+		"endpoint":     {Endpoints: 1},
+	}
+	for name, create := range create {
+		t.Run(name+" lost before the server saw it", func(t *testing.T) {
+			t.Parallel()
+			f, cut := setUpBehindCutter(t, false)
+			err := create(t, f)
+			if p := problemOf(t, err); p.Kind != problem.KindUnavailable || p.Code != "commit_unknown" {
+				t.Errorf("got %v", err)
+			}
+			if diff := cmp.Diff(books{}, f.books(t)); diff != "" || cut.Load() != 1 || f.hints.Load() != 0 {
+				t.Errorf("%d cuts, %d hints; %s", cut.Load(), f.hints.Load(), diff)
+			}
+		})
+		t.Run(name+" done but the answer lost", func(t *testing.T) {
+			t.Parallel()
+			f, cut := setUpBehindCutter(t, true)
+			if err := create(t, f); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(happened[name], f.books(t)); diff != "" || cut.Load() != 1 {
+				t.Errorf("%d cuts; %s", cut.Load(), diff)
+			}
+		})
+	}
+}
+
+// setUpBehindCutter puts between the stores and their database a proxy that cuts
+// the connection of the first COMMIT: before the server sees it, or after it has
+// answered. cuts counts.
+func setUpBehindCutter(t *testing.T, after bool) (f *fixture, cuts *atomic.Int64) {
+	t.Helper()
+	target, err := url.Parse(pgtest.NewURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	cuts = &atomic.Int64{}
+	server := target.Host
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go relay(client, server, after, cuts)
+		}
+	}()
+	target.Host = listener.Addr().String()
+	query := target.Query()
+	query.Set("sslmode", "disable")
+	target.RawQuery = query.Encode()
+	return setUpOn(t, pgtest.Open(t, target.String())), cuts
+}
+
+// relay passes bytes both ways until one side ends or the COMMIT comes. lib/pq
+// writes every message in one piece and waits for the answer.
+func relay(client net.Conn, address string, after bool, cuts *atomic.Int64) {
+	defer func() { _ = client.Close() }()
+	server, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer func() { _ = server.Close() }()
+	var muted atomic.Bool
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		defer func() { _ = client.Close() }()
+		copyEach(server, func(b []byte) bool {
+			if muted.Load() {
+				return false
+			}
+			_, err := client.Write(b)
+			return err == nil
+		})
+	}()
+	copyEach(client, func(b []byte) bool {
+		commit := bytes.Contains(b, []byte("COMMIT\x00")) && cuts.CompareAndSwap(0, 1)
+		if commit && !after {
+			return false
+		}
+		muted.Store(commit)
+		if _, err := server.Write(b); err != nil {
+			return false
+		}
+		if commit {
+			<-answered
+		}
+		return !commit
+	})
+}
+
+func copyEach(from net.Conn, pass func([]byte) bool) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 && !pass(buffer[:n]) || err != nil {
+			return
+		}
+	}
+}
