@@ -66,8 +66,8 @@ func hasRoom(dir string) bool {
 // chosenDir trusts the owner of a directory that was named on purpose.
 func chosenDir(dir string, as runAs) (string, error) {
 	dir, err := filepath.Abs(dir)
-	if err == nil {
-		err = os.MkdirAll(dir, as.dirMode())
+	if _, missing := os.Stat(dir); missing != nil && err == nil {
+		err = as.shareDir(dir)
 	}
 	if err == nil {
 		dir, err = filepath.EvalSymlinks(dir)

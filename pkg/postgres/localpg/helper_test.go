@@ -150,7 +150,7 @@ func seedDir(t *testing.T) string {
 	tpl := template{cache: dir, bin: bin, as: as}
 	lock, err := tpl.lock(t.Context())
 	must(t, err)
-	defer lock.Close() //nolint:errcheck // unlocks
+	defer lock.Close()
 	must(t, tpl.initdb(t.Context(), filepath.Join(tpl.path(), "data")))
 	return dir
 }
@@ -244,7 +244,7 @@ func tryQuery[T any](t *testing.T, url, statement string) (got T, err error) {
 	t.Helper()
 	db, err := sql.Open("postgres", url)
 	must(t, err)
-	defer db.Close() //nolint:errcheck // nothing to lose
+	defer db.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	return got, db.QueryRowContext(ctx, statement).Scan(&got)
@@ -254,7 +254,7 @@ func run(t *testing.T, url, statement string) {
 	t.Helper()
 	db, err := sql.Open("postgres", url)
 	must(t, err)
-	defer db.Close() //nolint:errcheck // nothing to lose
+	defer db.Close()
 	_, err = db.ExecContext(t.Context(), statement)
 	must(t, err)
 }

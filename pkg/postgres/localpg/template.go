@@ -58,8 +58,8 @@ func (t template) copyTo(ctx context.Context, data string, durable bool) error {
 			return fmt.Errorf("initialise Postgres %d: %w", t.bin.major, err)
 		}
 	}
-	fresh := data + ".new"
-	if err := errors.Join(os.RemoveAll(fresh), t.as.mkdir(fresh)); err != nil {
+	fresh, err := t.freshDir(filepath.Dir(data))
+	if err != nil {
 		return err
 	}
 	if err := t.as.run(ctx, fresh, "/bin/sh", "-c", `cp -Rp "$1/." "$2/"`, "sh", pristine, fresh); err != nil {
@@ -74,20 +74,37 @@ func (t template) copyTo(ctx context.Context, data string, durable bool) error {
 }
 
 func (t template) initdb(ctx context.Context, data string) error {
-	fresh := data + ".new"
-	pwfile := fresh + ".password"
-	if err := errors.Join(os.RemoveAll(data), os.RemoveAll(fresh), t.as.mkdir(fresh)); err != nil {
+	if err := os.RemoveAll(data); err != nil {
 		return err
 	}
+	fresh, err := t.freshDir(filepath.Dir(data))
+	if err != nil {
+		return err
+	}
+	pwfile := fresh + ".password"
 	if err := errors.Join(os.WriteFile(pwfile, []byte(rand.Text()+"\n"), 0o600), t.as.own(pwfile)); err != nil {
 		return err
 	}
-	err := t.as.run(ctx, fresh, t.bin.program("initdb"), "-D", fresh, "-U", superuser, "--auth=scram-sha-256",
+	err = t.as.run(ctx, fresh, t.bin.program("initdb"), "-D", fresh, "-U", superuser, "--auth=scram-sha-256",
 		"--pwfile="+pwfile, "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	if err != nil {
 		return err
 	}
 	return errors.Join(os.Rename(pwfile, filepath.Join(fresh, passwordFile)), os.Rename(fresh, data))
+}
+
+// freshDir makes an empty directory to fill and then rename. Its name is new each time: what a killed starter has begun
+// may still be written to. That is removed here.
+func (t template) freshDir(parent string) (string, error) {
+	begun, _ := filepath.Glob(filepath.Join(parent, "new-*"))
+	for _, path := range begun {
+		_ = os.RemoveAll(path)
+	}
+	fresh, err := os.MkdirTemp(parent, "new-")
+	if err != nil {
+		return "", err
+	}
+	return fresh, t.as.own(fresh)
 }
 
 // usable says whether a data directory is whole as far as can be told without starting it. Without fsync only a clean
