@@ -18,7 +18,7 @@ var version = "dev"
 
 const usage = `usage: api [command]
 
-  serve                    serve the API (the default)
+  serve                    answer requests (the default)
   migrate up|status|down   bring the schema up to date, show it, take back one step
   key create --role R --name N [--expires D]
                            make an API key and print it, once; R is super_admin or admin,
@@ -35,7 +35,6 @@ var errUsage = errors.New("wrong usage")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(exitCode(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
 }

@@ -43,7 +43,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 	defer func() { _ = out.Close() }()
 	log := telemetry.NewLogger(out, cfg.LogLevel, cfg.LogFormat).With(slog.String("process", "api"))
 	for _, w := range cfg.Warnings() {
-		log.Warn(w)
+		log.Warn("setting to know about", slog.String("setting", w))
 	}
 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.HTTPAddr)
@@ -65,10 +65,11 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return admin.Run(running) }) // answers while the database is awaited
 	group.Go(func() error {
-		if err := prepare(running, cfg, db, log); err != nil {
-			if ctx.Err() != nil {
-				return nil // stopped before the database was there
-			}
+		err := prepare(running, cfg, db, log)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // stopped before the database was there: nothing was begun
+		}
+		if err != nil {
 			return err
 		}
 		log.Info("api ready", slog.String("address", listener.Addr().String()), slog.String("admin_address", admin.Addr()),

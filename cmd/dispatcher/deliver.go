@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
-
 
 	"github.com/sonicus/webhooks/pkg/config"
 	"github.com/sonicus/webhooks/pkg/dispatch"
@@ -45,7 +45,7 @@ func deliver(ctx, abort context.Context, args []string, getenv func(string) stri
 	defer func() { _ = out.Close() }()
 	log := telemetry.NewLogger(out, cfg.LogLevel, cfg.LogFormat).With(slog.String("process", "dispatcher"))
 	for _, w := range cfg.Warnings() {
-		log.Warn(w)
+		log.Warn("setting to know about", slog.String("setting", w))
 	}
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
@@ -69,7 +69,7 @@ func deliver(ctx, abort context.Context, args []string, getenv func(string) stri
 	log.Info("dispatcher started", slog.String("admin_address", admin.Addr()), slog.String("version", version))
 	err = dispatchUntil(ctx, abort, cfg, db, log)
 	stopAnswering()
-	<-answered
+	err = errors.Join(err, <-answered)
 	return err
 }
 

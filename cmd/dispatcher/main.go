@@ -51,8 +51,8 @@ func signals() (stop, abort context.Context) {
 		first()
 		<-got
 		second()
-		time.Sleep(abortLimit)
-		os.Exit(1)
+		<-time.After(abortLimit)
+		os.Exit(1) //nolint:revive // the way out when the orderly one hangs
 	}()
 	return stop, abort
 }

@@ -3,6 +3,8 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -19,17 +21,19 @@ import (
 // spends no attempt.
 const unreadableWait = time.Minute
 
+var errLeaseTooOld = errors.New("the lease is too old to begin an attempt")
+
 // attempt makes one request, first or retry alike, and hands the result over.
 func (d *Dispatcher) attempt(ctx context.Context, c outbox.Claimed) {
 	if !c.MayStart(time.Now()) { // the process was stopped, or starved, since the claim
-		d.postpone(c, 0, "lease too old, attempt not begun", nil)
+		d.postpone(c, 0, errLeaseTooOld)
 		return
 	}
 	keys, err := endpoint.Keys(d.box, c.EndpointID, c.Secret, c.PreviousSecret)
 	if err != nil {
 		// Sending it unsigned, or failing it, would punish the receiver for a
 		// key that is missing on this side.
-		d.postpone(c, unreadableWait, "signing secret unreadable, delivery postponed", err)
+		d.postpone(c, unreadableWait, fmt.Errorf("signing secret unreadable: %w", err))
 		return
 	}
 	started := time.Now()
@@ -64,9 +68,9 @@ func headers(h map[string]string) postgres.JSON {
 }
 
 // postpone gives a lease back without an attempt, due again after wait.
-func (d *Dispatcher) postpone(c outbox.Claimed, wait time.Duration, why string, cause error) {
+func (d *Dispatcher) postpone(c outbox.Claimed, wait time.Duration, why error) {
 	log := d.log.With(slog.String("delivery_id", c.DeliveryID.String()), slog.String("endpoint_id", c.EndpointID.String()))
-	log.Error(why, slog.Any("error", cause))
+	log.Error("delivery postponed", slog.Any("error", why))
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if err := outbox.Release(ctx, d.db, []outbox.Claimed{c}, wait); err != nil {

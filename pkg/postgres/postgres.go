@@ -22,11 +22,11 @@ const (
 	connMaxLifetime = 30 * time.Minute
 )
 
-// DB and Tx let rooms that hold no SQL hand a pool or a transaction on.
-type (
-	DB = sqlx.DB
-	Tx = sqlx.Tx
-)
+// DB lets rooms that hold no SQL hand a pool on.
+type DB = sqlx.DB
+
+// Tx lets rooms that hold no SQL hand a transaction on.
+type Tx = sqlx.Tx
 
 // Options are what a process says of its connections.
 type Options struct {

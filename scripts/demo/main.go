@@ -21,7 +21,7 @@ import (
 func main() {
 	runtime.LockOSThread() // children are told of the death of the thread that started them
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	d := &demo{stayUp: len(os.Args) > 1 && os.Args[1] == "up", began: time.Now()}
 	err := d.run(ctx)
 	if closeErr := d.close(); err == nil {

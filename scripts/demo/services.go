@@ -99,12 +99,12 @@ func (d *demo) addresses(ctx context.Context) [3]string {
 // startProcess runs a binary of bin/ and waits until it is ready.
 func (d *demo) startProcess(ctx context.Context, name, logs string, env []string, admin string) error {
 	path := filepath.Join(logs, name+".log")
-	out, err := os.Create(path) //nolint:gosec // in a directory just made
+	out, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	d.logs = append(d.logs, path)
-	cmd := exec.Command(filepath.Join("bin", name)) //nolint:gosec,noctx // ended in order by stop, not by a context
+	cmd := exec.Command(filepath.Join("bin", name)) //nolint:noctx // ended in order by stop, not by a context
 	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = env, out, out, dieWithParent()
 	err = cmd.Start()
 	_ = out.Close() // the child has its own
@@ -147,8 +147,7 @@ func stop(name string, p *os.Process, ended <-chan error) error {
 		return nil
 	case <-time.After(stopLimit):
 		_ = p.Kill()
-		<-ended
-		return fmt.Errorf("%s did not stop within %s and was killed", name, stopLimit)
+		return fmt.Errorf("%s did not stop within %s: %w", name, stopLimit, <-ended)
 	}
 }
 
@@ -169,7 +168,7 @@ func get(ctx context.Context, url string) (status int, body string, err error) {
 // showLogs prints the end of what the child processes logged.
 func (d *demo) showLogs(w io.Writer) {
 	for _, path := range d.logs {
-		content, err := os.ReadFile(path) //nolint:gosec // made by this program
+		content, err := os.ReadFile(path)
 		if err != nil {
 			continue
 		}
