@@ -61,7 +61,8 @@ func TestGoneSwitchesTheEndpointOffOnce(t *testing.T) {
 	store := newStore(t, db)
 	id := create(t, store, valid()).ID
 	at := record(t, db, endpoint.Outcome{EndpointID: id, Success: true}, endpoint.Outcome{EndpointID: id, Gone: true})
-	record(t, db, endpoint.Outcome{EndpointID: id, Gone: true})
+	exec(t, db, `UPDATE sonicus.endpoints SET last_failure_at = now() - interval '1 minute' WHERE id = $1`, id)
+	record(t, db, endpoint.Outcome{EndpointID: id, Gone: true}) // an attempt that was in flight
 	e := get(t, store, id)
 	if e.IsActive || e.DisabledReason == nil || *e.DisabledReason != "gone" || e.DisabledAt == nil || !e.DisabledAt.Equal(at) || e.LastFailureAt == nil {
 		t.Errorf("got %+v", e)

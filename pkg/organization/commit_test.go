@@ -85,10 +85,7 @@ func setUpBehindCutter(t *testing.T, after bool) (f *fixture, cuts *atomic.Int64
 		}
 	}()
 	target.Host = listener.Addr().String()
-	query := target.Query()
-	query.Set("sslmode", "disable")
-	target.RawQuery = query.Encode()
-	return setUpOn(t, pgtest.Open(t, target.String())), cuts
+	return setUpOn(t, pgtest.Open(t, withOption(t, target.String(), "sslmode", "disable"))), cuts
 }
 
 // relay passes bytes both ways until one side ends or the COMMIT comes. lib/pq

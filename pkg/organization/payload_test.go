@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sonicus/webhooks/pkg/organization"
+	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 )
 
 const wire = "2006-01-02T15:04:05.000000Z"
@@ -106,6 +107,37 @@ func TestReadsBackAsItWasAnswered(t *testing.T) {
 		if made.ID.Version() != 7 || made.CreatedAt != made.UpdatedAt {
 			t.Errorf("got %+v", made)
 		}
+	}
+}
+
+func TestTimesAreUTCWhateverTheServersZone(t *testing.T) {
+	t.Parallel()
+	f := setUpOn(t, pgtest.Open(t, withOption(t, pgtest.NewURL(t), "timezone", "Asia/Tokyo")))
+	n := example()
+	n.TrialEndDate = ptr(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC))
+	made := f.create(t, n)
+	got, err := f.organizations.Get(t.Context(), made.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := f.organizations.List(t.Context(), 1, uuid.Nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint, err := f.endpoints.Get(t.Context(), f.register(t, hook()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []time.Time{
+		made.CreatedAt, made.UpdatedAt, *made.TrialEndDate, got.CreatedAt, got.UpdatedAt, *got.TrialEndDate,
+		list[0].CreatedAt, list[0].UpdatedAt, *list[0].TrialEndDate, endpoint.CreatedAt, endpoint.UpdatedAt,
+	} {
+		if at.Location() != time.UTC {
+			t.Errorf("got %s", at)
+		}
+	}
+	if _, payload := f.payload(t, made.ID); !strings.Contains(payload, `"timestamp":"`+made.CreatedAt.Format(wire)) {
+		t.Errorf("got %s", payload)
 	}
 }
 

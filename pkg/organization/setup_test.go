@@ -3,6 +3,7 @@ package organization_test
 import (
 	"bytes"
 	"errors"
+	"net/url"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -126,6 +127,19 @@ func (f *fixture) payload(t *testing.T, organization uuid.UUID) (id uuid.UUID, p
 		t.Fatal(err)
 	}
 	return id, payload
+}
+
+// withOption is a connection URL with one more option.
+func withOption(t *testing.T, database, name, value string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := u.Query()
+	query.Set(name, value)
+	u.RawQuery = query.Encode()
+	return u.String()
 }
 
 func problemOf(t *testing.T, err error) problem.Error {
