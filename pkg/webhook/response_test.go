@@ -1,0 +1,92 @@
+package webhook
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestStoredTextIsHarmless(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, raw, want string
+		limit           int
+		cut             bool
+	}{
+		{"plain", `{"ok": true, "s": "a\nb"}`, `{"ok": true, "s": "a\nb"}`, 100, false},
+		{"other alphabets", "größe 日本 🎉", "größe 日本 🎉", 100, false},
+		{"NUL", "a\x00b", `a\x00b`, 100, false},
+		{"line ends", "a\r\nb\tc", `a\r\nb\tc`, 100, false},
+		{"terminal escapes", "\x1b[31m\a\x7f\u009b", `\x1b[31m\a\x7f\u009b`, 100, false},
+		{"direction marks", "a\u202eb\u2028\ufeff", `a\u202eb\u2028\ufeff`, 100, false},
+		{"not UTF-8", "a\xff\xc3(\xed\xa0\x80", `a\xff\xc3(\xed\xa0\x80`, 100, false},
+		{"a real replacement character", "\ufffd", "\ufffd", 100, false},
+		{"quotes and backslashes stay", `'"\`, `'"\`, 100, false},
+		{"exactly the limit", "abcd", "abcd", 4, false},
+		{"over the limit", "abcde", "abcd", 4, true},
+		{"never half a character", "abcü", "abc", 4, true},
+		{"never half an escape", "abc\x00", "abc", 4, true},
+		{"empty", "", "", 4, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got, cut := clean([]byte(tt.raw), tt.limit); got != tt.want || cut != tt.cut {
+				t.Errorf("got %q, %v", got, cut)
+			}
+		})
+	}
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add([]byte("a\x00\xff\u202e"), 10)
+	f.Fuzz(func(t *testing.T, raw []byte, limit int) {
+		got, cut := clean(raw, limit)
+		if len(got) > max(limit, 0) || !utf8.ValidString(got) || strings.ContainsFunc(got, unicode.IsControl) {
+			t.Errorf("got %q for limit %d", got, limit)
+		}
+		if !cut && len(got) < len(raw) {
+			t.Errorf("%q lost something of %q", got, raw)
+		}
+	})
+}
+
+func TestStoredHeadersAreFewAndSmall(t *testing.T) {
+	t.Parallel()
+	h := http.Header{"Set-Cookie": {"a=b"}, "X-Api-Key": {"k"}, "Location": {"https://a/\x1b[0m"}, "Via": {"1.1 a", "1.1 b"}}
+	got := storedHeaders(h)
+	if len(got) != 2 || got["Location"] != `https://a/\x1b[0m` || got["Via"] != "1.1 a, 1.1 b" {
+		t.Errorf("got %v", got)
+	}
+	for _, name := range storedNames {
+		if name != http.CanonicalHeaderKey(name) {
+			t.Errorf("%s would never be found", name)
+		}
+		h.Set(name, strings.Repeat("\x00", 64<<10))
+	}
+	size := 0
+	for name, value := range storedHeaders(h) {
+		size += len(name) + len(value)
+	}
+	if size > 8<<10 {
+		t.Errorf("%d bytes", size)
+	}
+}
+
+// A Sender that was never made by NewSender has a nil guard: a defect like any other.
+func TestPanicBecomesAResult(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	s := &Sender{log: slog.New(slog.NewTextHandler(&log, nil))}
+	got := s.Send(t.Context(), Request{URL: "https://hooks.example.com/?token=c4n4ry", Keys: [][]byte{[]byte("c4n4ry")}})
+	if got.Reason != Internal || got.Error == "" || got.Sent || got.Took <= 0 {
+		t.Errorf("got %+v", got)
+	}
+	if !strings.Contains(log.String(), "webhook send panicked") || strings.Contains(log.String(), "c4n4ry") {
+		t.Errorf("logged %s", log.String())
+	}
+}
