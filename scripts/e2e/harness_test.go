@@ -31,8 +31,8 @@ import (
 // patience bounds every wait. It is for a busy machine and says nothing of speed.
 const patience = 90 * time.Second
 
-// binaries is the directory of the built programs.
-var binaries string
+// home is a directory with the built programs in bin, as in a checkout.
+var home string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -42,12 +42,13 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
-		build := exec.Command("go", "build", "-buildvcs=false", "-race="+fmt.Sprint(raceDetector()), "-o", dir+"/", "../../cmd/api", "../../cmd/dispatcher")
+		build := exec.Command("go", "build", "-buildvcs=false", "-race="+fmt.Sprint(raceDetector()), "-o", filepath.Join(dir, "bin")+"/",
+			"../../cmd/api", "../../cmd/dispatcher", "../demo")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 			return 1
 		}
-		binaries = dir
+		home = dir
 		return m.Run()
 	}())
 }
@@ -152,7 +153,7 @@ type process struct {
 // would; its log is shown if the test has failed.
 func (s *service) process(name string, args ...string) *process {
 	s.t.Helper()
-	p := &process{t: s.t, cmd: exec.Command(filepath.Join(binaries, name), args...), ended: make(chan struct{})}
+	p := &process{t: s.t, cmd: exec.Command(filepath.Join(home, "bin", name), args...), ended: make(chan struct{})}
 	p.cmd.Env = s.env
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -265,7 +266,7 @@ func (s *service) run(name string, args ...string) (code int, stdout, stderr str
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(binaries, name), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(home, "bin", name), args...)
 	var out, err bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = s.env, &out, &err
 	_ = cmd.Run()
