@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -103,7 +104,7 @@ func TestHeadAnswersLikeGetWithoutABody(t *testing.T) {
 	}
 	for _, path := range []string{"/api/v1/organizations", "/api/v1/organizations/x", "/api/v1/webhooks/endpoints"} {
 		get, head := a.get(t, path), a.do(t, call{method: "HEAD", path: path, key: bootstrapKey})
-		if head.status != get.status || head.body != "" || head.header.Get("Content-Length") != get.header.Get("Content-Length") ||
+		if head.status != get.status || head.body != "" || head.header.Get("Content-Length") != strconv.Itoa(len(get.body)) ||
 			head.header.Get("Content-Type") != get.header.Get("Content-Type") {
 			t.Errorf("%s: %d %v, GET %d %v", path, head.status, head.header, get.status, get.header)
 		}
