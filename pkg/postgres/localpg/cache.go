@@ -110,8 +110,12 @@ func ownerOf(info os.FileInfo) int {
 	return -1
 }
 
-// lockFile takes an exclusive lock on a file, which the kernel gives back when the process ends. Closing the file
-// unlocks it.
+// unlock gives a lock back. Closing would be too late: a child process that is just being forked has the file, too.
+func unlock(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}
+
+// lockFile takes an exclusive lock on a file, which the kernel gives back when the process ends.
 func lockFile(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -75,7 +75,7 @@ func (c *cluster) alone() bool {
 	if err != nil {
 		return true
 	}
-	defer f.Close() //nolint:errcheck // unlocks; nothing was written
+	defer unlock(f) //nolint:errcheck // nothing was written
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
 }
 

@@ -72,9 +72,7 @@ func TestOrdinaryUserHasACluster(t *testing.T) {
 		t.Errorf("the data belongs to user %d, want %d", got, want)
 	}
 	h.close(t)
-	if left := processesOf(a.Data); len(left) > 0 {
-		t.Errorf("left running: %q", left)
-	}
+	eventually(t, "server and watchdog end", func() bool { return len(processesOf(cache)) == 0 })
 }
 
 func TestCacheDirectoryOfSomebodyElseIsRefused(t *testing.T) {

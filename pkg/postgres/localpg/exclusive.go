@@ -22,7 +22,7 @@ func startExclusive(ctx context.Context, o Options, t template) (*Server, error)
 	}
 	s, err := c.startFresh(ctx)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(c.dir), users.Close())
+		return nil, errors.Join(err, os.RemoveAll(c.dir), unlock(users))
 	}
 	s.users = users
 	return s, nil
@@ -43,7 +43,7 @@ func (c *cluster) claimDir(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close() //nolint:errcheck // unlocks; nothing was written
+	defer unlock(lock) //nolint:errcheck // nothing was written
 	prefix := c.name("exclusive") + "-"
 	others, _ := filepath.Glob(filepath.Join(c.clusters, prefix+"*"))
 	for _, dir := range others {
@@ -121,7 +121,7 @@ func (s *Server) Restart(ctx context.Context) error {
 }
 
 func (s *Server) closeExclusive(ctx context.Context) error {
-	err := errors.Join(s.Stop(ctx), os.RemoveAll(s.cluster.dir), s.users.Close())
+	err := errors.Join(s.Stop(ctx), os.RemoveAll(s.cluster.dir), unlock(s.users))
 	s.users = nil
 	return err
 }

@@ -150,7 +150,7 @@ func seedDir(t *testing.T) string {
 	tpl := template{cache: dir, bin: bin, as: as}
 	lock, err := tpl.lock(t.Context())
 	must(t, err)
-	defer lock.Close()
+	defer unlock(lock)
 	must(t, tpl.initdb(t.Context(), filepath.Join(tpl.path(), "data")))
 	return dir
 }

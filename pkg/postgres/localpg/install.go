@@ -33,7 +33,7 @@ func findOrInstall(ctx context.Context, s search, as runAs, log func(string)) (b
 	if err != nil {
 		return binaries{}, err
 	}
-	defer lock.Close() //nolint:errcheck // unlocks; nothing was written
+	defer unlock(lock) //nolint:errcheck // nothing was written
 	bin, missing := find(ctx, s, as)
 	if missing == nil {
 		return bin, nil

@@ -125,7 +125,7 @@ func (s *Server) Close() error {
 
 func (s *Server) closeShared(ctx context.Context) error {
 	pid := s.cluster.postmaster()
-	err := errors.Join(s.lifeline.Close(), s.users.Close())
+	err := errors.Join(s.lifeline.Close(), unlock(s.users))
 	s.lifeline, s.users = nil, nil
 	if err != nil {
 		return fmt.Errorf("let go of Postgres: %w", err)

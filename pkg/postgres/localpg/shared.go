@@ -26,14 +26,14 @@ func startShared(ctx context.Context, o Options, t template) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close() //nolint:errcheck // unlocks; nothing was written
+	defer unlock(lock) //nolint:errcheck // nothing was written
 	users, err := c.use(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s, err := c.joinOrStart(ctx)
 	if err != nil {
-		return nil, errors.Join(err, users.Close())
+		return nil, errors.Join(err, unlock(users))
 	}
 	s.users = users
 	return s, nil
@@ -121,9 +121,17 @@ func (c *cluster) rotateLog() error {
 	return os.Rename(c.logFile(), c.logFile()+".old")
 }
 
-// awaitStopUnlessUsed waits for the end of a server that was let go, unless somebody else uses it.
+// awaitStopUnlessUsed waits for the end of a server that was let go, unless somebody else uses it. Nobody else stops one
+// whose watchdog was killed meanwhile.
 func (c *cluster) awaitStopUnlessUsed(ctx context.Context, pid int) error {
-	for c.postmaster() == pid && c.alone() {
+	for c.alone() {
+		serving, guarded := c.postmaster() == pid, c.guarded()
+		if !serving && !guarded {
+			return nil
+		}
+		if !guarded {
+			_ = unix.Kill(pid, unix.SIGINT)
+		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return fmt.Errorf("wait for Postgres to stop: %w", err)
 		}

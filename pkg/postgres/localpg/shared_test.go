@@ -168,16 +168,37 @@ func TestServerWithoutWatchdogIsReplaced(t *testing.T) {
 	cache := newCache(t)
 	old := start(t, cache, Options{Durable: true})
 	pid := old.cluster.postmaster()
-	for _, line := range processesOf(cache) {
-		if strings.Contains(line, "watchdog.sh") {
-			must(t, unix.Kill(atoi(t, strings.Fields(line)[0]), unix.SIGKILL))
-		}
-	}
+	killWatchdog(t, cache)
 	again := start(t, cache, Options{Durable: true})
 	if again.cluster.postmaster() == pid {
 		t.Error("joined a server that nobody would stop")
 	}
 	query[int](t, again.URL("postgres"), `SELECT 1`)
+}
+
+func TestCloseStopsAServerWithoutWatchdog(t *testing.T) {
+	t.Parallel()
+	cache := newCache(t)
+	s := start(t, cache, Options{Durable: true})
+	killWatchdog(t, cache)
+	must(t, s.Close())
+	if pid := s.cluster.postmaster(); pid != 0 {
+		t.Errorf("process %d still serves after Close", pid)
+	}
+}
+
+func killWatchdog(t *testing.T, cache string) {
+	t.Helper()
+	eventually(t, "the watchdog is dead", func() bool {
+		alive := false
+		for _, line := range processesOf(cache) {
+			if strings.Contains(line, "watchdog.sh") {
+				alive = true
+				_ = unix.Kill(atoi(t, strings.Fields(line)[0]), unix.SIGKILL)
+			}
+		}
+		return !alive
+	})
 }
 
 func TestBrokenDataIsReplaced(t *testing.T) {

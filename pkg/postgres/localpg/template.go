@@ -51,7 +51,7 @@ func (t template) copyTo(ctx context.Context, data string, durable bool) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close() //nolint:errcheck // unlocks; nothing was written
+	defer unlock(lock) //nolint:errcheck // nothing was written
 	pristine := filepath.Join(t.path(), "data")
 	if !t.usable(pristine, false) {
 		if err := t.initdb(ctx, pristine); err != nil {
