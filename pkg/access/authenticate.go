@@ -104,10 +104,8 @@ func (k *Keys) lookup(ctx context.Context, hash [sha256.Size]byte) (keyRow, erro
 	switch {
 	case errors.Is(err, postgres.ErrNotFound):
 		return keyRow{}, unauthenticated(ErrUnknown)
-	case postgres.Unavailable(err):
-		return keyRow{}, problem.Unavailable("unavailable", "The database does not answer; try again shortly.", err)
 	case err != nil:
-		return keyRow{}, fmt.Errorf("look up api key: %w", err)
+		return keyRow{}, fmt.Errorf("look up api key: %w", postgres.Explain(err, ""))
 	}
 	return r, nil
 }

@@ -22,12 +22,6 @@ const (
 	columnPrevious = "previous_secret"
 )
 
-const (
-	patience  = 5 * time.Second        // how long the outcome of a silent commit is looked for
-	lookEvery = 100 * time.Millisecond // how often
-	lookFor   = time.Second            // how long one look may take
-)
-
 // Store keeps the endpoints.
 type Store struct {
 	db    *sqlx.DB
@@ -53,7 +47,7 @@ func (s *Store) Create(ctx context.Context, n New) (Created, error) {
 		made, err = s.Insert(ctx, tx, now, checked)
 		return err
 	})
-	if errors.Is(err, postgres.ErrCommitUnknown) && s.appears(ctx, made.ID) {
+	if errors.Is(err, postgres.ErrCommitUnknown) && postgres.Appears(ctx, func(ctx context.Context) error { _, err := s.Get(ctx, made.ID); return err }) {
 		err = nil
 	}
 	if err != nil {
@@ -155,38 +149,8 @@ func (s *Store) List(ctx context.Context, limit int, before uuid.UUID) ([]Endpoi
 	return all, nil
 }
 
-// appears looks, after a commit without an answer, whether the endpoint exists.
-// It keeps looking for a while: the server may be restarting, or still be busy
-// with that very commit.
-func (s *Store) appears(ctx context.Context, id uuid.UUID) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	for {
-		look, done := context.WithTimeout(ctx, lookFor)
-		_, err := s.Get(look, id)
-		done()
-		if err == nil {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(lookEvery):
-		}
-	}
-}
-
 // explain turns the state of the database into a problem that callers may see.
 func explain(what string, err error) error {
-	switch _, known := errors.AsType[*problem.Error](err); {
-	case known:
-		return err
-	case errors.Is(err, postgres.ErrCommitUnknown):
-		return problem.Unavailable("commit_unknown",
-			"It is not known whether the endpoint was created. Look for it in the list of endpoints before trying again.", err)
-	case postgres.Unavailable(err):
-		return problem.Unavailable("unavailable", "The database does not answer. Nothing was changed; try again shortly.", err)
-	default:
-		return fmt.Errorf("%s: %w", what, err)
-	}
+	return fmt.Errorf("%s: %w", what, postgres.Explain(err,
+		"It is not known whether the endpoint was created. Look for it in the list of endpoints before trying again."))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/endpoint"
@@ -65,7 +64,7 @@ func (s *Store) write(ctx context.Context, o *Organization, rest func(*sqlx.Tx, 
 	if postgres.MissingPartition(err) {
 		err = s.again(ctx, create)
 	}
-	if errors.Is(err, postgres.ErrCommitUnknown) && s.appears(ctx, o.ID) {
+	if errors.Is(err, postgres.ErrCommitUnknown) && postgres.Appears(ctx, func(ctx context.Context) error { _, err := s.Get(ctx, o.ID); return err }) {
 		err = nil
 	}
 	if err != nil {
@@ -112,42 +111,6 @@ func publish(ctx context.Context, tx *sqlx.Tx, now time.Time, o Organization, ad
 
 // explain turns the state of the database into a problem that callers may see.
 func explain(what string, err error) error {
-	switch _, known := errors.AsType[*problem.Error](err); {
-	case known:
-		return err
-	case errors.Is(err, postgres.ErrCommitUnknown):
-		return problem.Unavailable("commit_unknown",
-			"It is not known whether the organization was created. Look for its domain in the list of organizations before trying again.", err)
-	case postgres.Unavailable(err):
-		return problem.Unavailable("unavailable", "The database does not answer. Nothing was changed; try again shortly.", err)
-	default:
-		return fmt.Errorf("%s: %w", what, err)
-	}
-}
-
-const (
-	patience  = 5 * time.Second        // how long the outcome of a silent commit is looked for
-	lookEvery = 100 * time.Millisecond // how often
-	lookFor   = time.Second            // how long one look may take
-)
-
-// appears looks, after a commit without an answer, whether the organization
-// exists. It keeps looking for a while: the server may be restarting, or still
-// be busy with that very commit.
-func (s *Store) appears(ctx context.Context, id uuid.UUID) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	for {
-		look, done := context.WithTimeout(ctx, lookFor)
-		_, err := s.Get(look, id)
-		done()
-		if err == nil {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(lookEvery):
-		}
-	}
+	return fmt.Errorf("%s: %w", what, postgres.Explain(err,
+		"It is not known whether the organization was created. Look for its domain in the list of organizations before trying again."))
 }
