@@ -66,6 +66,14 @@ func TestHostileAnswers(t *testing.T) {
 	}
 }
 
+func TestResponseHeadersUpTo64KiB(t *testing.T) {
+	t.Parallel()
+	for size, want := range map[int]webhook.Reason{63 << 10: "", 65 << 10: webhook.ResponseHeadersTooLarge} {
+		got := send(t, newPeer(t, answer("HTTP/1.1 204 No Content\r\nX-A: "+strings.Repeat("a", size)+"\r\n\r\n")).url)
+		wantReason(t, got, want)
+	}
+}
+
 func TestSuccessIsDecidedByTheHeadersAlone(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, answer, body string }{
@@ -104,7 +112,7 @@ func TestDripsEndAtTheDeadline(t *testing.T) {
 		{"header", dripping("HTTP/1.1 200 OK\r\nX-A: ", "a"), webhook.Timeout},
 		{"1xx", dripping("", "HTTP/1.1 103 x\r\n\r\n"), webhook.Timeout},
 		{"nothing", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, webhook.Timeout},
-		{"request never read", func(c net.Conn) { <-time.After(2 * time.Second) }, webhook.Timeout},
+		{"request never read", func(net.Conn) { <-time.After(2 * time.Second) }, webhook.Timeout},
 		{"body of a success", dripping("HTTP/1.1 200 OK\r\n\r\n", "a"), ""},
 		{"body after 4 KiB", dripping("HTTP/1.1 200 OK\r\n\r\n"+strings.Repeat("a", 5000), "a"), ""},
 		{"body of a failure", dripping("HTTP/1.1 500 x\r\n\r\n", "a"), webhook.UnexpectedStatus},

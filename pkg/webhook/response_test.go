@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -53,6 +54,26 @@ func FuzzClean(f *testing.F) {
 			t.Errorf("%q lost something of %q", got, raw)
 		}
 	})
+}
+
+func TestReadsAtMost64KiBOfABody(t *testing.T) {
+	t.Parallel()
+	const all = 1 << 20
+	rest := strings.NewReader(strings.Repeat("x", all))
+	text, truncated := readBody(&http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(rest)})
+	if read := all - rest.Len(); read != maxReadBody || len(text) != maxStoredBody || !truncated {
+		t.Errorf("read %d, kept %d, truncated %v", read, len(text), truncated)
+	}
+}
+
+func TestProgressOnlyMovesForward(t *testing.T) {
+	t.Parallel()
+	var p progress
+	p.reach(waiting)
+	p.reach(connecting) // a dial that lost against an idle connection
+	if p.reached() != waiting {
+		t.Errorf("fell back to %s", p.reached())
+	}
 }
 
 func TestStoredHeadersAreFewAndSmall(t *testing.T) {
