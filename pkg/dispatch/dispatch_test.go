@@ -1,0 +1,230 @@
+package dispatch
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/outbox"
+	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
+	"github.com/sonicus/webhooks/pkg/secret"
+	"github.com/sonicus/webhooks/pkg/webhook"
+)
+
+// bench is a dispatcher on a database with one endpoint.
+type bench struct {
+	*Dispatcher
+	db       *postgres.DB
+	endpoint uuid.UUID
+}
+
+func newBench(t *testing.T, url string) *bench {
+	t.Helper()
+	db := pgtest.New(t)
+	sender, err := webhook.NewSender(webhook.Options{Guard: webhook.NewGuard(webhook.Policy{
+		AllowHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	box, err := secret.NewBox([]secret.Key{{ID: "k1", Bytes: make([]byte, 32)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{db: db, endpoint: uuid.New(), Dispatcher: New(db, sender, box, Settings{
+		Name: "test", Concurrency: 4, PerEndpoint: 4, PollInterval: 20 * time.Millisecond, Grace: time.Minute,
+		Retry: Schedule{Initial: time.Hour, Multiplier: 1, Max: time.Hour},
+	}, slog.New(slog.DiscardHandler))}
+	b.exec(t, `INSERT INTO sonicus.endpoints (id, url, name, events, created_at, updated_at) VALUES ($1, $2, 'test', '["*"]', now(), now())`, b.endpoint, url)
+	return b
+}
+
+func (b *bench) exec(t *testing.T, query string, args ...any) {
+	t.Helper()
+	if _, err := b.db.ExecContext(t.Context(), query, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) count(t *testing.T, from string) (n int) {
+	t.Helper()
+	if err := b.db.GetContext(t.Context(), &n, `SELECT count(*) FROM `+from); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (b *bench) publish(t *testing.T, n int) {
+	t.Helper()
+	err := postgres.InTx(t.Context(), b.db, func(tx *postgres.Tx, now time.Time) error {
+		for range n {
+			ev, err := event.NewOrganizationCreated(postgres.NewID(now), now, event.Organization{ID: uuid.New()}, nil)
+			if err != nil {
+				return err
+			}
+			if _, err := outbox.Publish(t.Context(), tx, ev); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) claimAll(t *testing.T) []outbox.Claimed {
+	t.Helper()
+	claimed, _, err := outbox.Claim(t.Context(), b.db, outbox.Room{Total: 100, PerEndpoint: 100}, uuid.Nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claimed
+}
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// A result that Postgres refuses must cost neither its neighbours nor itself.
+func TestUnstorableResponseDoesNotPoisonItsGroup(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "http://127.0.0.1:9/")
+	b.publish(t, 7)
+	var group []finished
+	for i, c := range b.claimAll(t) {
+		r := outbox.Result{Claimed: c, StartedAt: time.Now(), HTTPStatus: 200, Status: outbox.Sent, ResponseBody: "fine"}
+		if i == 3 {
+			r.ResponseBody = "a NUL \x00 that text cannot hold"
+		}
+		group = append(group, finished{result: r})
+	}
+	if !b.settler.settleAll(t.Context(), group) {
+		t.Fatal("the group was not settled")
+	}
+	if n := b.count(t, `sonicus.attempts WHERE response_body = 'fine'`); n != 6 {
+		t.Errorf("%d of 6 neighbours settled", n)
+	}
+	if n := b.count(t, `sonicus.webhook_deliveries WHERE status = 'sent' AND response_body IS NULL AND error_message = 'the response could not be stored'`); n != 1 {
+		t.Error("the culprit is not settled without its response")
+	}
+	if n := b.count(t, `sonicus.queue`); n != 0 {
+		t.Errorf("%d left in the queue", n)
+	}
+}
+
+func TestUnreadableSecretPostponesWithoutSpendingAnAttempt(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int32
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	t.Cleanup(receiver.Close)
+	b := newBench(t, receiver.URL)
+	b.exec(t, `UPDATE sonicus.endpoints SET secret = 'v1.lost.AAAA.AAAA', secret_last4 = 'xxxx'`)
+	b.publish(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx, context.Background()) }()
+	eventually(t, "the delivery to be postponed", func() bool {
+		return b.count(t, `sonicus.queue WHERE lease_token IS NULL AND due_at > now() + interval '30 seconds'`) == 1
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := requests.Load(); n != 0 {
+		t.Errorf("%d requests were made unsigned", n)
+	}
+	if n := b.count(t, `sonicus.deliveries WHERE status = 'pending' AND attempt_count = 0`); n != 1 {
+		t.Error("an attempt was spent")
+	}
+}
+
+func TestStoppingWithoutADatabaseSaysWhatIsNotRecorded(t *testing.T) {
+	t.Parallel()
+	server := pgtest.NewServer(t)
+	b := newBench(t, "http://127.0.0.1:9/")
+	b.publish(t, 2)
+	claimed := b.claimAll(t)
+	away, err := postgres.Connect(t.Context(), server.URL("postgres"), postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = away.Close() })
+	if err := server.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := newSettler(away, "test", slog.New(slog.DiscardHandler), make(chan struct{}, 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx) }()
+	for _, c := range claimed {
+		s.add(finished{result: outbox.Result{Claimed: c, StartedAt: time.Now(), HTTPStatus: 200, Status: outbox.Sent}})
+	}
+	eventually(t, "the settler to be behind", s.behind)
+	s.close()
+	cancel()
+	if err := <-ended; err == nil || err.Error() != "stopped with results that are not recorded: 2 deliveries may be sent again" {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestWakesForABatchAndForAFullLane(t *testing.T) {
+	t.Parallel()
+	wake := make(chan struct{}, 1)
+	woken := func() bool {
+		select {
+		case <-wake:
+			return true
+		default:
+			return false
+		}
+	}
+	f := newFlights(8, 4, wake)
+	lane := func(id byte) outbox.Claimed { return outbox.Claimed{EndpointID: uuid.UUID{id}, InFlightLimit: 4} }
+	for id := range byte(2) {
+		for range 4 {
+			f.begin(lane(id))
+		}
+	}
+	if room := f.room(); room.Total != 0 || room.InFlight[uuid.UUID{0}] != 4 || f.roomForBatch() {
+		t.Errorf("full, but room for %+v", room)
+	}
+	f.end(lane(0))
+	if woken() {
+		t.Error("woken for a single slot")
+	}
+	f.end(lane(1))
+	if !woken() || !f.roomForBatch() {
+		t.Error("not woken for a quarter of the slots")
+	}
+	f.end(lane(0))
+	if !woken() {
+		t.Error("not woken for a lane that was full and is half empty")
+	}
+	for f.count() > 0 {
+		if f.room().InFlight[uuid.UUID{0}] > 0 {
+			f.end(lane(0))
+		} else {
+			f.end(lane(1))
+		}
+	}
+	if room := f.room(); room.Total != 8 || len(room.InFlight) != 0 {
+		t.Errorf("empty, but room %+v", room)
+	}
+}
