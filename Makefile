@@ -3,7 +3,7 @@
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # The version comes from here, so the go command need not ask git (and fail in a checkout owned by someone else).
-BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+FLAGS   := -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
 TOOL    := nice go tool -modfile=scripts/tools/go.mod
 SOURCES := cmd db pkg scripts
 
@@ -15,16 +15,15 @@ help: ## Show this list
 
 .PHONY: demo
 demo: build ## Show the main job end to end on a private Postgres, then stop
-	@go run -buildvcs=false ./scripts/demo
+	@CGO_ENABLED=0 go run $(FLAGS) ./scripts/demo
 
 .PHONY: up
 up: build ## The same, staying up; WEBHOOK_URL=https://… also registers that receiver
-	@go run -buildvcs=false ./scripts/demo up
+	@CGO_ENABLED=0 go run $(FLAGS) ./scripts/demo up
 
 .PHONY: build
 build: ## Build bin/api and bin/dispatcher, static
-	@$(BUILD) -o bin/api ./cmd/api
-	@$(BUILD) -o bin/dispatcher ./cmd/dispatcher
+	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./cmd/api ./cmd/dispatcher
 
 # The race detector needs a C compiler; without one the tests still run.
 .PHONY: test

@@ -23,16 +23,22 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	d := &demo{stayUp: len(os.Args) > 1 && os.Args[1] == "up", began: time.Now()}
+	dieWithParent()
 	err := d.run(ctx)
-	if closeErr := d.close(); err == nil {
-		err = closeErr
-	}
 	if err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "\nThis did not work:", err)
 		d.showLogs(os.Stderr)
-		os.Exit(1)
 	}
-	if err == nil && !d.stayUp {
+	switch closeErr := d.close(); {
+	case err != nil && ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "\nstopped")
+		os.Exit(1)
+	case err != nil:
+		os.Exit(1)
+	case closeErr != nil:
+		fmt.Fprintln(os.Stderr, "\nIt did not end in order:", closeErr)
+		os.Exit(1)
+	case !d.stayUp:
 		d.goodbye()
 	}
 }

@@ -4,6 +4,9 @@ package main
 
 import "syscall"
 
-// dieWithParent keeps the terminal's Ctrl-C for the parent, which stops its
-// children in order. Only Linux can tell a child that its parent was killed.
-func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// dieWithParent does nothing: only Linux tells a process of its parent's death.
+func dieWithParent() {}
+
+// endedWithUs keeps the terminal's Ctrl-C for the parent, which stops its
+// children in order.
+func endedWithUs() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -105,7 +105,7 @@ func (d *demo) startProcess(ctx context.Context, name, logs string, env []string
 	}
 	d.logs = append(d.logs, path)
 	cmd := exec.Command(filepath.Join("bin", name)) //nolint:noctx // ended in order by stop, not by a context
-	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = env, out, out, dieWithParent()
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = env, out, out, endedWithUs()
 	err = cmd.Start()
 	_ = out.Close() // the child has its own
 	if err != nil {
