@@ -23,18 +23,30 @@ const unreadableWait = time.Minute
 
 var errLeaseTooOld = errors.New("the lease is too old to begin an attempt")
 
-// attempt makes one request, first or retry alike, and hands the result over.
+// attempt makes one request, first or retry alike, and hands the result over. The
+// delivery's slot is given back when the result is recorded; without a result, now.
 func (d *Dispatcher) attempt(ctx context.Context, c outbox.Claimed) {
+	f, made := d.try(ctx, c)
+	d.flights.land(c)
+	if !made {
+		d.flights.end(1)
+		return
+	}
+	d.settler.add(f)
+}
+
+// try makes the request; made is false when the lease was given back instead.
+func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, made bool) {
 	if !c.MayStart(time.Now()) { // the process was stopped, or starved, since the claim
 		d.postpone(c, 0, errLeaseTooOld)
-		return
+		return finished{}, false
 	}
 	keys, err := endpoint.Keys(d.box, c.EndpointID, c.Secret, c.PreviousSecret)
 	if err != nil {
 		// Sending it unsigned, or failing it, would punish the receiver for a
 		// key that is missing on this side.
 		d.postpone(c, unreadableWait, fmt.Errorf("signing secret unreadable: %w", err))
-		return
+		return finished{}, false
 	}
 	started := time.Now()
 	r := d.sender.Send(ctx, webhook.Request{
@@ -43,11 +55,11 @@ func (d *Dispatcher) attempt(ctx context.Context, c outbox.Claimed) {
 	})
 	if r.Reason != "" && ctx.Err() != nil { // cut off by a stop, which says nothing of the receiver
 		d.giveUpLease(c)
-		return
+		return finished{}, false
 	}
 	o := decide(r, c.AttemptCount+1, c.MaxAttempts, d.settings.Retry.Delay(c.AttemptCount+1))
 	d.logAttempt(c, r, o)
-	d.settler.add(finished{result: result(c, r, o, started), gone: o.gone})
+	return finished{result: result(c, r, o, started), gone: o.gone}, true
 }
 
 func result(c outbox.Claimed, r webhook.Result, o outcome, started time.Time) outbox.Result {

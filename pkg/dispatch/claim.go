@@ -81,7 +81,6 @@ func (d *Dispatcher) start(ctx, sending context.Context, claimed []outbox.Claime
 		}
 		d.flights.begin(c)
 		d.attempts.Go(func() {
-			defer d.flights.end(c)
 			d.attempt(sending, c)
 		})
 	}

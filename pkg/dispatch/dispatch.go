@@ -23,8 +23,8 @@ import (
 // Settings are the operator's; none has a default here.
 type Settings struct {
 	Name         string        // of this process, in the log of attempts
-	Concurrency  int           // attempts in flight
-	PerEndpoint  int           // attempts in flight per endpoint
+	Concurrency  int           // deliveries claimed and not yet recorded: what a crash may repeat
+	PerEndpoint  int           // requests in flight per endpoint
 	PollInterval time.Duration // longest time between two looks at the queue
 	Grace        time.Duration // how long a stop waits for attempts in flight
 	Retry        Schedule
@@ -51,10 +51,10 @@ type Dispatcher struct {
 // New makes a dispatcher. It does nothing before Run.
 func New(db *postgres.DB, sender *webhook.Sender, box *secret.Box, settings Settings, log *slog.Logger) *Dispatcher {
 	wake := make(chan struct{}, 1)
+	slots := newFlights(settings.Concurrency, settings.PerEndpoint, wake)
 	return &Dispatcher{
 		db: db, sender: sender, box: box, settings: settings, log: log, wake: wake,
-		flights: newFlights(settings.Concurrency, settings.PerEndpoint, wake),
-		settler: newSettler(db, settings.Name, log, wake),
+		flights: slots, settler: newSettler(db, settings.Name, log, slots),
 	}
 }
 

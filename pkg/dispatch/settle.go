@@ -34,17 +34,16 @@ type settler struct {
 	db    *postgres.DB
 	name  string
 	log   *slog.Logger
-	wake  chan<- struct{}
+	slots *flights
 	queue chan finished
 	stuck atomic.Bool
 }
 
-func newSettler(db *postgres.DB, name string, log *slog.Logger, wake chan<- struct{}) *settler {
-	return &settler{db: db, name: name, log: log, wake: wake, queue: make(chan finished, groupSize)}
+func newSettler(db *postgres.DB, name string, log *slog.Logger, slots *flights) *settler {
+	return &settler{db: db, name: name, log: log, slots: slots, queue: make(chan finished, slots.total)}
 }
 
-// add hands a result over. It blocks while the settler is far behind, which
-// keeps the slot of the attempt taken.
+// add hands a result over. There is room for one from every slot.
 func (s *settler) add(f finished) { s.queue <- f }
 
 // close says that no more results come.
@@ -62,6 +61,7 @@ func (s *settler) run(ctx context.Context) error {
 		if !s.settleAll(ctx, group) {
 			lost += len(group)
 		}
+		s.slots.end(len(group))
 		if !open {
 			break
 		}
@@ -138,7 +138,7 @@ func (s *settler) untilAnswered(ctx context.Context, group []finished) error {
 		if err == nil || !postgres.Unavailable(err) || ctx.Err() != nil {
 			if s.stuck.Swap(false) {
 				s.log.Info("recording results again", slog.Int("failed_tries", tries-1))
-				poke(s.wake)
+				poke(s.slots.wake)
 			}
 			return err
 		}
