@@ -164,7 +164,7 @@ func TestConnectionKilledInMidTransactionLeavesNothing(t *testing.T) {
 // killBlocked ends the connection that waits for a lock in this database.
 func (f *fixture) killBlocked(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
 		var killed int
 		err := f.db.GetContext(t.Context(), &killed, `SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
 			WHERE datname = current_database() AND wait_event_type = 'Lock'`)
