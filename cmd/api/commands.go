@@ -48,11 +48,14 @@ func migrate(ctx context.Context, args []string, getenv func(string) string, std
 	return fmt.Errorf("%w: migrate %q", errUsage, args[0])
 }
 
-// errPending makes `migrate status` usable as a check.
-var errPending = errors.New("migrations are pending; run: api migrate up")
-
+// migrationStatus fails when something is pending, so that it can serve as a check.
 func migrationStatus(ctx context.Context, url string, stdout io.Writer) error {
-	all, err := postgres.MigrationStatus(ctx, url)
+	db, err := postgres.Connect(ctx, url, postgres.Options{Application: "sonicus-migrate", MaxOpen: 1})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	all, err := postgres.Migrations(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -62,7 +65,7 @@ func migrationStatus(ctx context.Context, url string, stdout io.Writer) error {
 		if m.AppliedAt != nil {
 			state = "applied " + m.AppliedAt.UTC().Format(time.RFC3339)
 		} else {
-			err = errPending
+			err = postgres.ErrPending
 		}
 		_, _ = fmt.Fprintf(table, "%s\t%s\n", m.Name, state) // Flush reports a failed write
 	}
@@ -93,6 +96,9 @@ func key(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return err
 	}
 	defer func() { _ = db.Close() }()
+	if err := postgres.CheckSchema(ctx, db); err != nil {
+		return err
+	}
 	plaintext, err := access.NewKeys(db, "").CreateKey(ctx, name, access.Role(role), lifetime)
 	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindInvalid {
 		return fmt.Errorf("%w: key create: %w", errUsage, err)

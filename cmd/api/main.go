@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
 
@@ -41,7 +42,7 @@ func main() {
 
 func exitCode(err error, stderr io.Writer) int {
 	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil:
 		return 0
 	case errors.Is(err, errUsage):
 		_, _ = fmt.Fprintf(stderr, "api: %v\n\n%s", err, usage)
@@ -52,9 +53,12 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 }
 
-// run is the program without its process: everything that it started has ended
-// when it returns.
+// run is the program without its process.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	if slices.Contains(args, "-h") || slices.Contains(args, "--help") || (len(args) > 0 && args[0] == "help") {
+		_, err := fmt.Fprint(stdout, usage)
+		return err
+	}
 	command, rest := "serve", args
 	if len(args) > 0 {
 		command, rest = args[0], args[1:]
@@ -72,9 +76,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return healthcheck(ctx, rest, getenv)
 	case "version":
 		_, err := fmt.Fprintln(stdout, version)
-		return err
-	case "help", "-h", "--help":
-		_, err := fmt.Fprint(stdout, usage)
 		return err
 	}
 	return fmt.Errorf("%w: there is no command %q", errUsage, command)

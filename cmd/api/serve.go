@@ -8,7 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,7 +56,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	admin, err := telemetry.ListenAdmin(ctx, cfg.AdminAddr, log, readiness(db)...)
+	admin, err := telemetry.ListenAdmin(ctx, cfg.AdminAddr, log, readiness(db))
 	if err != nil {
 		return fmt.Errorf("SONICUS_ADMIN_ADDR: %w", err)
 	}
@@ -95,12 +95,8 @@ func ready(ctx context.Context, cfg config.Config, db *postgres.DB, log *slog.Lo
 			return err
 		}
 	}
-	missing, err := postgres.Pending(ctx, db)
-	if err != nil {
+	if err := postgres.CheckSchema(ctx, db); err != nil {
 		return err
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("pending migrations: %s; run: api migrate up", strings.Join(missing, ", "))
 	}
 	if _, err := outbox.EnsurePartitions(ctx, db); err != nil {
 		return err
@@ -136,9 +132,10 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		return err
 	}
 	hinting, stopHinting := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopHinting()
 	hinter := outbox.NewHinter(db, log)
-	go hinter.Run(hinting)
+	var hints sync.WaitGroup
+	hints.Go(func() { hinter.Run(hinting) })
+	defer func() { stopHinting(); hints.Wait() }()
 
 	endpoints := endpoint.NewStore(db, webhook.NewGuard(policy(cfg)), box)
 	keys := access.NewKeys(db, cfg.BootstrapAPIKey)
@@ -170,15 +167,12 @@ func policy(cfg config.Config) webhook.Policy {
 }
 
 // readiness is what /readyz asks.
-func readiness(db *postgres.DB) []telemetry.Check {
-	return []telemetry.Check{{Name: "database", Test: func(ctx context.Context) error {
-		missing, err := postgres.Pending(ctx, db)
-		if err == nil && len(missing) > 0 {
-			return telemetry.Missing("pending migrations: " + strings.Join(missing, ", "))
-		}
-		if errors.Is(err, context.Canceled) {
-			return nil // whoever asked has gone
+func readiness(db *postgres.DB) telemetry.Check {
+	return telemetry.Check{Name: "database", Test: func(ctx context.Context) error {
+		err := postgres.CheckSchema(ctx, db)
+		if errors.Is(err, postgres.ErrPending) {
+			return telemetry.Missing(err.Error())
 		}
 		return err
-	}}}
+	}}
 }

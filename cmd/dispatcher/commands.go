@@ -26,11 +26,14 @@ func verify(ctx context.Context, args []string, getenv func(string) string, stdo
 	if err != nil {
 		return err
 	}
-	db, err := postgres.Connect(ctx, string(cfg.DatabaseURL), postgres.Options{Application: "sonicus-verify", MaxOpen: 1})
+	db, err := postgres.Connect(ctx, string(cfg.DatabaseURL), postgres.Options{Application: "sonicus-verify", MaxOpen: 1, Patient: true})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
+	if err := postgres.CheckSchema(ctx, db); err != nil {
+		return err
+	}
 	broken, err := outbox.Verify(ctx, db)
 	if err != nil {
 		return err
@@ -55,6 +58,15 @@ func report(w io.Writer, broken []outbox.Violation, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(w, "%d of %d invariants hold\n", len(outbox.Invariants())-len(broken), len(outbox.Invariants()))
 	return err
+}
+
+func showConfig(args []string, getenv func(string) string, stdout io.Writer) error {
+	asJSON := false
+	if err := flags("config", args, func(f *flag.FlagSet) { f.BoolVar(&asJSON, "json", false, "as JSON") }); err != nil {
+		return err
+	}
+	cfg, problems := config.Load(getenv, config.Dispatcher)
+	return errors.Join(config.WriteEffective(stdout, cfg, asJSON), problems)
 }
 
 func healthcheck(ctx context.Context, args []string, getenv func(string) string) error {

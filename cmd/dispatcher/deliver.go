@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"runtime/debug"
-	"strings"
 
 	"github.com/sonicus/webhooks/pkg/config"
 	"github.com/sonicus/webhooks/pkg/dispatch"
@@ -56,7 +55,7 @@ func deliver(ctx, abort context.Context, args []string, getenv func(string) stri
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	admin, err := telemetry.ListenAdmin(ctx, cfg.AdminAddr, log, readiness(db)...)
+	admin, err := telemetry.ListenAdmin(ctx, cfg.AdminAddr, log, readiness(db))
 	if err != nil {
 		return fmt.Errorf("SONICUS_ADMIN_ADDR: %w", err)
 	}
@@ -133,14 +132,14 @@ func outbound(cfg config.Config) (*webhook.Sender, *secret.Box, error) {
 }
 
 // readiness is what /readyz asks.
-func readiness(db *postgres.DB) []telemetry.Check {
-	return []telemetry.Check{{Name: "database", Test: func(ctx context.Context) error {
-		missing, err := postgres.Pending(ctx, db)
-		if err == nil && len(missing) > 0 {
-			return telemetry.Missing("pending migrations: " + strings.Join(missing, ", "))
+func readiness(db *postgres.DB) telemetry.Check {
+	return telemetry.Check{Name: "database", Test: func(ctx context.Context) error {
+		err := postgres.CheckSchema(ctx, db)
+		if errors.Is(err, postgres.ErrPending) {
+			return telemetry.Missing(err.Error())
 		}
 		return err
-	}}}
+	}}
 }
 
 // processName tells dispatchers apart in the log of attempts.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,7 @@ const usage = `usage: dispatcher [command]
 
   run               deliver webhooks (the default)
   verify [--json]   check the books of the database; exit code 1 when one is broken
+  config [--json]   show the effective settings, secrets masked
   healthcheck       ask the running dispatcher whether it is alive
   version           print the version
 
@@ -70,9 +72,12 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 }
 
-// run is the program without its process: everything that it started has ended
-// when it returns.
+// run is the program without its process.
 func run(ctx, abort context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	if slices.Contains(args, "-h") || slices.Contains(args, "--help") || (len(args) > 0 && args[0] == "help") {
+		_, err := fmt.Fprint(stdout, usage)
+		return err
+	}
 	command, rest := "run", args
 	if len(args) > 0 {
 		command, rest = args[0], args[1:]
@@ -82,13 +87,12 @@ func run(ctx, abort context.Context, args []string, getenv func(string) string, 
 		return deliver(ctx, abort, rest, getenv, stderr)
 	case "verify":
 		return verify(ctx, rest, getenv, stdout)
+	case "config":
+		return showConfig(rest, getenv, stdout)
 	case "healthcheck":
 		return healthcheck(ctx, rest, getenv)
 	case "version":
 		_, err := fmt.Fprintln(stdout, version)
-		return err
-	case "help", "-h", "--help":
-		_, err := fmt.Fprint(stdout, usage)
 		return err
 	}
 	return fmt.Errorf("%w: there is no command %q", errUsage, command)

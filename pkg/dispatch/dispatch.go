@@ -68,78 +68,105 @@ var ErrUnsettled = errors.New("stopped with results that are not recorded")
 // ErrAborted: the process was told not to wait for attempts in flight.
 var ErrAborted = errors.New("stopped at once")
 
+// lastWords is how long recording and giving back may take when there is no grace left.
+const lastWords = time.Second
+
 // Run delivers until ctx ends, then drains: it claims no more, lets attempts in
 // flight end within the grace period, records their results, gives back the
 // leases of all others, and returns nil. When abort ends too, it waits for
-// nothing: attempts are cut off, and their leases given back.
+// nothing: attempts are cut off, and their leases given back. A database that
+// does not answer keeps it for little longer than the grace period.
 func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	sending, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
-	settled := make(chan error, 1)
 	settling, stopSettling := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSettling()
+	settled := make(chan error, 1)
 	go func() { settled <- d.settler.run(settling) }()
+	claiming := ended(func() { d.claimLoop(ctx, sending) })
 
-	d.claimLoop(ctx, sending)
-
+	<-ctx.Done()
 	d.log.Info("draining", slog.Int("in_flight", d.flights.count()))
-	deadline := time.Now().Add(d.settings.Grace)
-	aborted := d.awaitAttempts(abort, deadline)
-	cutOff()
-	d.attempts.Wait()
-	d.settler.close()
-	deadline = latest(deadline, time.Now().Add(time.Second)) // recording comes after the last attempt, however late that ended
-	if aborted {
-		deadline = time.Now().Add(time.Second)
+	grace, cancel := context.WithTimeout(abort, d.settings.Grace)
+	defer cancel()
+	wait(grace, claiming)
+	giving := ended(func() { d.releaseAll(d.settings.Grace) })
+	attempts := ended(d.attempts.Wait)
+	if !wait(grace, attempts) {
+		d.log.Warn("cutting off attempts", slog.Int("in_flight", d.flights.count()))
 	}
-	time.AfterFunc(time.Until(deadline), stopSettling)
-	err := <-settled
-	d.releaseAll(deadline)
+	cutOff()
+	<-attempts
+	d.settler.close()
+	err := d.awaitSettled(grace, settled, stopSettling)
+	wait(grace, giving)
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer done()
+	wait(last, ended(func() { d.releaseAll(lastWords) }))
 	d.sender.CloseIdle()
-	if aborted {
+	if abort.Err() != nil {
 		return errors.Join(ErrAborted, err)
 	}
 	return err
 }
 
-// awaitAttempts returns when nothing is in flight, the deadline has passed, or
-// abort ends; it says whether it was the last.
-func (d *Dispatcher) awaitAttempts(abort context.Context, deadline time.Time) (aborted bool) {
-	idle := make(chan struct{})
-	go func() {
-		d.attempts.Wait()
-		close(idle)
-	}()
+// awaitSettled lets the settler record what is left until grace ends, and for a
+// moment longer.
+func (d *Dispatcher) awaitSettled(grace context.Context, settled <-chan error, stop func()) error {
 	select {
-	case <-idle:
-	case <-abort.Done():
-		return true
-	case <-time.After(time.Until(deadline)):
-		d.log.Warn("grace period over, cutting off attempts", slog.Int("in_flight", d.flights.count()))
+	case err := <-settled:
+		return err
+	case <-grace.Done():
 	}
-	return false
+	select {
+	case err := <-settled:
+		return err
+	case <-time.After(lastWords):
+		stop()
+	}
+	select {
+	case err := <-settled:
+		return err // says how much is lost
+	case <-time.After(lastWords):
+		return ErrUnsettled
+	}
+}
+
+// ended runs fn and returns a channel that is closed when it has returned.
+func ended(fn func()) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn()
+	}()
+	return done
+}
+
+// wait says whether done was closed before ctx ended.
+func wait(ctx context.Context, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // releaseAll gives back every lease whose attempt did not take place, so that
 // another dispatcher need not wait for its end.
-func (d *Dispatcher) releaseAll(deadline time.Time) {
+func (d *Dispatcher) releaseAll(limit time.Duration) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.giveBack) == 0 {
+	leases := d.giveBack
+	d.giveBack = nil
+	d.mu.Unlock()
+	if len(leases) == 0 {
 		return
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), latest(deadline, time.Now().Add(time.Second)))
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if err := outbox.Release(ctx, d.db, d.giveBack, 0); err != nil {
-		d.log.Warn("leases not given back, they end by themselves", slog.Int("leases", len(d.giveBack)), slog.Any("error", err))
+	if err := outbox.Release(ctx, d.db, leases, 0); err != nil {
+		d.log.Warn("leases not given back, they end by themselves", slog.Int("leases", len(leases)), slog.Any("error", err))
 		return
 	}
-	d.log.Info("leases given back", slog.Int("leases", len(d.giveBack)))
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	d.log.Info("leases given back", slog.Int("leases", len(leases)))
 }

@@ -17,6 +17,8 @@ const (
 	// cost some twenty times the work in Postgres (measured).
 	groupSize = 500
 	groupWait = 3 * time.Millisecond
+	// parkedFor leaves an operator time to look at broken books.
+	parkedFor = 24 * time.Hour
 	// settlePause is the longest pause between two tries while settling fails.
 	settlePause = 2 * time.Second
 )
@@ -62,6 +64,7 @@ func (s *settler) run(ctx context.Context) error {
 			lost += len(group)
 		}
 		s.slots.end(len(group))
+		s.caughtUp()
 		if !open {
 			break
 		}
@@ -70,6 +73,14 @@ func (s *settler) run(ctx context.Context) error {
 		return fmt.Errorf("%w: %d deliveries may be sent again", ErrUnsettled, lost)
 	}
 	return nil
+}
+
+// caughtUp ends being behind, once nothing is left that a claim could overtake.
+func (s *settler) caughtUp() {
+	if len(s.queue) == 0 && s.stuck.Swap(false) {
+		s.log.Info("recording results again")
+		poke(s.slots.wake)
+	}
 }
 
 // gather waits for a result and takes those that follow closely.
@@ -118,8 +129,18 @@ func (s *settler) settleAll(ctx context.Context, group []finished) bool {
 			slog.String("delivery_id", group[0].result.DeliveryID.String()), slog.Any("error", err))
 		return s.settleAll(ctx, []finished{withoutResponse(group[0])})
 	default:
-		s.log.Error("result cannot be recorded", slog.String("delivery_id", group[0].result.DeliveryID.String()), slog.Any("error", err))
+		s.park(ctx, group[0], err)
 		return false
+	}
+}
+
+// park puts off a delivery whose result can never be recorded, which means that
+// its books are broken: at the end of its lease it would be sent again, and again.
+func (s *settler) park(ctx context.Context, f finished, cause error) {
+	s.log.Error("result cannot be recorded, delivery postponed", slog.String("delivery_id", f.result.DeliveryID.String()),
+		slog.Duration("wait", parkedFor), slog.Any("error", cause))
+	if err := outbox.Release(ctx, s.db, []outbox.Claimed{f.result.Claimed}, parkedFor); err != nil {
+		s.log.Error("delivery not postponed", slog.String("delivery_id", f.result.DeliveryID.String()), slog.Any("error", err))
 	}
 }
 
@@ -136,10 +157,6 @@ func (s *settler) untilAnswered(ctx context.Context, group []finished) error {
 	for tries := 1; ; tries++ {
 		err := s.settle(ctx, group)
 		if err == nil || !postgres.Unavailable(err) || ctx.Err() != nil {
-			if s.stuck.Swap(false) {
-				s.log.Info("recording results again", slog.Int("failed_tries", tries-1))
-				poke(s.slots.wake)
-			}
 			return err
 		}
 		if !s.stuck.Swap(true) {

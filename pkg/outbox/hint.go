@@ -33,17 +33,26 @@ func NewHinter(db *sqlx.DB, log *slog.Logger) *Hinter {
 // Hint returns at once.
 func (h *Hinter) Hint() { poke(h.wake) }
 
-// Run sends the hints until ctx ends.
+// Run sends the hints until ctx ends, and then the one that still waits.
 func (h *Hinter) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			h.last(context.WithoutCancel(ctx))
 			return
 		case <-h.wake:
 		}
 		if err := h.notify(ctx); err != nil && ctx.Err() == nil {
 			h.log.DebugContext(ctx, "hint not sent", slog.Any("error", err))
 		}
+	}
+}
+
+func (h *Hinter) last(ctx context.Context) {
+	select {
+	case <-h.wake:
+		_ = h.notify(ctx) // the poll finds what this would have told
+	default:
 	}
 }
 

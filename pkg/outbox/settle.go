@@ -25,13 +25,13 @@ WITH result AS (
          AS r(delivery_id, token, number, status, failure_reason, retry_ms, age_ms,
               duration_ms, http_status, reason, error, headers, body, truncated)
 ), held AS (
-    SELECT q.delivery_id
+    SELECT q.delivery_id, q.lease_token AS token
     FROM sonicus.queue q
     JOIN result r ON r.delivery_id = q.delivery_id AND r.token = q.lease_token
     ORDER BY q.delivery_id
     FOR UPDATE OF q
 ), mine AS (
-    SELECT r.* FROM result r JOIN held USING (delivery_id)
+    SELECT r.* FROM result r JOIN held USING (delivery_id, token)
 ), again AS (
     UPDATE sonicus.queue q
     SET due_at = clock_timestamp() + m.retry_ms * interval '1 millisecond', lease_token = NULL
@@ -58,7 +58,7 @@ WITH result AS (
 INSERT INTO sonicus.late_results (delivery_id, lease_token, number, started_at, duration_ms, http_status_code, reason, dispatcher)
 SELECT r.delivery_id, r.token, r.number, r.started_at, r.duration_ms, nullif(r.http_status, 0), nullif(r.reason, ''), $15
 FROM result r
-WHERE r.delivery_id NOT IN (SELECT delivery_id FROM held)
+WHERE (r.delivery_id, r.token) NOT IN (SELECT delivery_id, token FROM held)
   AND NOT EXISTS (SELECT FROM sonicus.attempts a
                   WHERE a.delivery_id = r.delivery_id AND a.number = r.number AND a.lease_token = r.token
                     AND a.delivery_id = ANY ($1::uuid[]))

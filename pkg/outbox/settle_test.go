@@ -132,6 +132,23 @@ func TestLateResultIsRecordedAndNotApplied(t *testing.T) {
 	booksAgree(t, db)
 }
 
+func TestOldAndNewLeaseOfOneDeliveryInOneGroup(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	endpoint(t, db, target{MaxRetries: 1})
+	publish(t, db, organization(t, db), 1)
+	slow := claim(t, db, 1)[0]
+	endLeases(t, db)
+	quick := claim(t, db, 1)[0]
+	if late := settle(t, db, sent(slow), retrying(quick, time.Hour)); len(late) != 1 {
+		t.Errorf("%d results late, want the one of the old lease", len(late))
+	}
+	if n := count(t, db, `sonicus.deliveries WHERE status = 'retrying' AND attempt_count = 1`); n != 1 {
+		t.Error("the result of the new lease was not applied")
+	}
+	booksAgree(t, db)
+}
+
 func TestEndedLeaseThatNobodyTookStillCounts(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

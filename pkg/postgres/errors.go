@@ -41,6 +41,18 @@ func Unavailable(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
+// diedInPool says whether err comes from a connection that was lost before it
+// was used. A server that is silent, or says why it cannot serve, is another matter.
+func diedInPool(err error) bool {
+	if e, ok := errors.AsType[*pq.Error](err); ok {
+		return e.Code == "57P01" || e.Code == "57P02" // said while the connection was idle
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return false
+	}
+	return Unavailable(err)
+}
+
 // unavailableClass holds the SQLSTATE classes (Appendix A of the Postgres
 // manual) that tell of the server and not of the statement.
 var unavailableClass = map[string]bool{

@@ -17,7 +17,7 @@ func NewListener(directURL, channel string, changed func(error)) (*Listener, err
 	if err != nil {
 		return nil, err
 	}
-	l := pq.NewDialListener(newDialer(), dsn, 200*time.Millisecond, 5*time.Second,
+	l := pq.NewDialListener(newDialer(maxSilence), dsn, 200*time.Millisecond, 5*time.Second,
 		func(_ pq.ListenerEventType, err error) { changed(err) })
 	go func() { _ = l.Listen(channel) }() // returns when the connection is there, or closed
 	return &Listener{l}, nil
@@ -26,7 +26,9 @@ func NewListener(directURL, channel string, changed func(error)) (*Listener, err
 // Notifications says that something was notified, or may have been.
 func (l *Listener) Notifications() <-chan *pq.Notification { return l.l.Notify }
 
-// Ping makes a dead connection notice that it is dead. It does not wait.
+// Ping makes a dead connection notice that it is dead. It does not wait. The
+// connection counts as dead when it has heard nothing for twenty seconds: ping
+// more often than that.
 func (l *Listener) Ping() { go func() { _ = l.l.Ping() }() }
 
 // Close ends the listening. It does not wait for a connection that hangs.

@@ -60,25 +60,8 @@ func MigrateDown(ctx context.Context, directURL string) (string, error) {
 	return undone, err
 }
 
-// MigrationStatus lists every migration of this binary, in order.
-func MigrationStatus(ctx context.Context, directURL string) ([]Migration, error) {
-	var all []Migration
-	err := withProvider(ctx, directURL, func(p *goose.Provider) error {
-		states, err := p.Status(ctx)
-		for _, s := range states {
-			m := Migration{Version: s.Source.Version, Name: name(s.Source)}
-			if s.State == goose.StateApplied {
-				m.AppliedAt = &s.AppliedAt
-			}
-			all = append(all, m)
-		}
-		return err
-	})
-	return all, err
-}
-
 func withProvider(ctx context.Context, directURL string, fn func(*goose.Provider) error) error {
-	pool, err := Connect(ctx, directURL, Options{Application: "sonicus-migrate", MaxOpen: 2})
+	pool, err := Connect(ctx, directURL, Options{Application: "sonicus-migrate", MaxOpen: 2, Patient: true})
 	if err != nil {
 		return err
 	}
@@ -128,10 +111,13 @@ func createSchema(ctx context.Context, pool *sqlx.DB) error {
 
 func name(s *goose.Source) string { return s.Path[strings.LastIndex(s.Path, "/")+1:] }
 
-// Pending names the migrations that this binary knows and the database lacks;
-// nil when the schema is ready. A database that is newer than the binary is
-// ready too: migrations only add to what older binaries use.
-func Pending(ctx context.Context, pool *sqlx.DB) ([]string, error) {
+// ErrPending: the database lacks migrations that this binary knows. The error
+// names them and says what to do.
+var ErrPending = errors.New("pending migrations")
+
+// Migrations lists every migration of this binary, in order, and when the
+// database got it. It only reads.
+func Migrations(ctx context.Context, pool *sqlx.DB) ([]Migration, error) {
 	entries, err := fs.ReadDir(db.Migrations, "migrations")
 	if err != nil {
 		return nil, err
@@ -140,33 +126,57 @@ func Pending(ctx context.Context, pool *sqlx.DB) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var missing []string
-	for _, e := range entries {
+	all := make([]Migration, len(entries))
+	for i, e := range entries {
 		version, err := goose.NumericComponent(e.Name())
 		if err != nil {
 			return nil, err
 		}
-		if !applied[version] {
-			missing = append(missing, e.Name())
+		all[i] = Migration{Version: version, Name: e.Name()}
+		if at, ok := applied[version]; ok {
+			all[i].AppliedAt = &at
 		}
 	}
-	return missing, nil
+	return all, nil
 }
 
-func appliedVersions(ctx context.Context, pool *sqlx.DB) (map[int64]bool, error) {
-	applied := map[int64]bool{}
+func appliedVersions(ctx context.Context, pool *sqlx.DB) (map[int64]time.Time, error) {
 	var exists bool
 	if err := pool.GetContext(ctx, &exists, `SELECT to_regclass($1) IS NOT NULL`, versionTable); err != nil || !exists {
-		return applied, err
-	}
-	var versions []int64
-	if err := pool.SelectContext(ctx, &versions, `SELECT version_id FROM sonicus.goose_db_version WHERE is_applied`); err != nil {
 		return nil, err
 	}
-	for _, v := range versions {
-		applied[v] = true
+	var rows []struct {
+		Version int64     `db:"version_id"`
+		At      time.Time `db:"tstamp"`
+	}
+	if err := pool.SelectContext(ctx, &rows, `SELECT version_id, tstamp FROM sonicus.goose_db_version WHERE is_applied`); err != nil {
+		return nil, err
+	}
+	applied := make(map[int64]time.Time, len(rows))
+	for _, r := range rows {
+		applied[r.Version] = r.At
 	}
 	return applied, nil
+}
+
+// CheckSchema returns nil when the schema is ready for this binary, and otherwise
+// [ErrPending] or why that cannot be told. A database that is newer than the
+// binary is ready too: migrations only add to what older binaries use.
+func CheckSchema(ctx context.Context, pool *sqlx.DB) error {
+	all, err := Migrations(ctx, pool)
+	if err != nil {
+		return fmt.Errorf("read the schema's version: %w", err)
+	}
+	var missing []string
+	for _, m := range all {
+		if m.AppliedAt == nil {
+			missing = append(missing, m.Name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %s (start the api, or run: api migrate up)", ErrPending, strings.Join(missing, ", "))
+	}
+	return nil
 }
 
 // AwaitSchema returns when the schema is ready for this binary. Until then it
@@ -174,29 +184,18 @@ func appliedVersions(ctx context.Context, pool *sqlx.DB) (map[int64]bool, error)
 func AwaitSchema(ctx context.Context, pool *sqlx.DB, log *slog.Logger) error {
 	said, at := "", time.Time{}
 	for {
-		waiting := whatIsMissing(ctx, pool)
-		if waiting == "" {
+		err := CheckSchema(ctx, pool)
+		if err == nil {
 			return nil
 		}
-		if waiting != said || time.Since(at) > 10*time.Second {
-			log.WarnContext(ctx, "waiting for the schema", slog.String("missing", waiting))
-			said, at = waiting, time.Now()
+		if err.Error() != said || time.Since(at) > 10*time.Second {
+			log.WarnContext(ctx, "waiting for the schema", slog.String("missing", err.Error()))
+			said, at = err.Error(), time.Now()
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("schema not ready: %s: %w", waiting, ctx.Err())
+			return fmt.Errorf("schema not ready: %w: %w", err, ctx.Err())
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
-}
-
-func whatIsMissing(ctx context.Context, pool *sqlx.DB) string {
-	missing, err := Pending(ctx, pool)
-	if err != nil {
-		return "database not reachable: " + err.Error()
-	}
-	if len(missing) > 0 {
-		return "migrations " + strings.Join(missing, ", ") + " (start the api, or run: api migrate up)"
-	}
-	return ""
 }

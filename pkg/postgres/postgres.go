@@ -8,7 +8,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"time"
 
@@ -34,6 +33,10 @@ type Options struct {
 	Application string
 	// MaxOpen bounds the pool. Default 10.
 	MaxOpen int
+	// Patient waits for answers without limit, as long statements need it that
+	// lift their own statement_timeout. Otherwise a server that says nothing for
+	// twenty seconds, in the middle of an exchange, counts as lost.
+	Patient bool
 }
 
 // Connect opens a pool on url, which may lead through a transaction pooler.
@@ -48,7 +51,11 @@ func Connect(_ context.Context, rawURL string, o Options) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", hideURL(err))
 	}
-	connector.Dialer(newDialer())
+	silence := maxSilence
+	if o.Patient {
+		silence = 0
+	}
+	connector.Dialer(newDialer(silence))
 	if o.MaxOpen == 0 {
 		o.MaxOpen = 10
 	}
@@ -84,23 +91,4 @@ func hideURL(err error) error {
 		return e.Err
 	}
 	return err
-}
-
-// dialer notices a server that is gone without a word within 30 seconds, also
-// when it vanishes between a request and its answer.
-type dialer struct{ net.Dialer }
-
-func newDialer() *dialer {
-	return &dialer{net.Dialer{
-		Timeout:         connectTimeout,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3},
-		Control:         setUserTimeout,
-	}}
-}
-
-// DialTimeout completes lib/pq's Dialer.
-func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	return d.DialContext(ctx, network, address)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -20,6 +21,9 @@ var ErrCommitUnknown = errors.New("commit outcome unknown")
 // in a failover (38 of 7,651 in one measured run).
 const statementTimeout = 15 * time.Second
 
+// maxDead is more than any pool of the service can hold.
+const maxDead = 50
+
 // InTx runs fn in one transaction and commits when fn returns nil. now is the
 // transaction's time by the database's clock, in UTC: use it instead of the
 // host's for everything that is stored.
@@ -27,44 +31,57 @@ const statementTimeout = 15 * time.Second
 // ctx bounds the wait for a connection and, as far as fn passes it on, the
 // statements. A commit that may or may not have happened is [ErrCommitUnknown].
 func InTx(ctx context.Context, db *sqlx.DB, fn func(tx *sqlx.Tx, now time.Time) error) error {
-	conn, err := db.Connx(ctx)
+	conn, tx, now, err := begin(ctx, db)
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return fmt.Errorf("begin: %w", err)
 	}
-	defer func() { _ = conn.Close() }() // back to the pool; says nothing of the transaction
-	if err := inTx(ctx, conn, fn); err != nil {
-		if onReplica(err) {
-			discard(conn)
+	defer func() { _ = conn.Close() }()  // back to the pool; says nothing of the transaction
+	defer func() { _ = tx.Rollback() }() // after COMMIT it does nothing; after a failure its own error is noise
+	if err = fn(tx, now); err == nil {
+		if err = ctx.Err(); err == nil {
+			err = commit(tx)
 		}
-		return err
 	}
-	return nil
+	if onReplica(err) {
+		_ = tx.Rollback()
+		discard(conn)
+	}
+	return err
 }
 
-func inTx(ctx context.Context, conn *sqlx.Conn, fn func(tx *sqlx.Tx, now time.Time) error) error {
+// begin opens a transaction. Connections that have died in the pool, as all do
+// when the server restarts, are thrown away until one answers or a new one
+// cannot be made: nothing has been done yet, so trying again is safe.
+func begin(ctx context.Context, db *sqlx.DB) (*sqlx.Conn, *sqlx.Tx, time.Time, error) {
+	for tries := 1; ; tries++ {
+		conn, err := db.Connx(ctx)
+		if err != nil {
+			return nil, nil, time.Time{}, err
+		}
+		tx, now, err := beginOn(ctx, conn)
+		if err == nil {
+			return conn, tx, now, nil
+		}
+		discard(conn)
+		_ = conn.Close()
+		if ctx.Err() != nil || !diedInPool(err) || tries > maxDead {
+			return nil, nil, time.Time{}, err
+		}
+	}
+}
+
+func beginOn(ctx context.Context, conn *sqlx.Conn) (*sqlx.Tx, time.Time, error) {
 	tx, err := conn.BeginTxx(context.WithoutCancel(ctx), nil)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return nil, time.Time{}, err
 	}
-	defer func() { _ = tx.Rollback() }() // after COMMIT it does nothing; after a failure its own error is noise
-	now, err := begin(ctx, tx)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	if err := fn(tx, now); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("before commit: %w", err)
-	}
-	return commit(tx)
-}
-
-func begin(ctx context.Context, tx *sqlx.Tx) (time.Time, error) {
 	var now time.Time
-	err := tx.QueryRowxContext(ctx, `SELECT now() FROM set_config('statement_timeout', $1, true)`,
-		fmt.Sprint(statementTimeout.Milliseconds())).Scan(&now)
-	return now.UTC(), err
+	if err := tx.QueryRowxContext(ctx, `SELECT now() FROM set_config('statement_timeout', $1, true)`,
+		strconv.FormatInt(statementTimeout.Milliseconds(), 10)).Scan(&now); err != nil {
+		_ = tx.Rollback()
+		return nil, time.Time{}, err
+	}
+	return tx, now.UTC(), nil
 }
 
 // commit separates a refusal, after which nothing has happened, from silence.

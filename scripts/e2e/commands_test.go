@@ -60,8 +60,19 @@ func TestPendingMigrationsAreRefusedWhenTheOperatorMigrates(t *testing.T) {
 	if code, _, stderr := svc.run("api"); code != 1 || !strings.Contains(stderr, "api migrate up") {
 		t.Errorf("exit code %d, %q; want 1 and what to do", code, stderr)
 	}
+	if _, err := svc.db.Exec(`DROP SCHEMA sonicus CASCADE`); err != nil {
+		t.Fatal(err)
+	}
 	if code, stdout, _ := svc.run("api", "migrate", "status"); code != 1 || strings.Count(stdout, "pending") != 5 {
 		t.Errorf("status: exit code %d, %q", code, stdout)
+	}
+	if n := svc.count(`pg_namespace WHERE nspname = 'sonicus'`); n != 0 {
+		t.Error("asking for the status has made a schema")
+	}
+	for program, args := range map[string][]string{"api": {"key", "create", "--role", "admin", "--name", "x"}, "dispatcher": {"verify"}} {
+		if code, _, stderr := svc.run(program, args...); code != 1 || !strings.Contains(stderr, "api migrate up") {
+			t.Errorf("%s %v without tables: exit code %d, %q", program, args, code, stderr)
+		}
 	}
 	if code, _, stderr := svc.run("api", "migrate", "up"); code != 0 {
 		t.Errorf("up: exit code %d, %q", code, stderr)

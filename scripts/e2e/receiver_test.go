@@ -29,6 +29,7 @@ type receiver struct {
 	*httptest.Server
 	t      *testing.T
 	answer func(n int, r *http.Request) int // n counts requests from 1
+	header func(n int, h http.Header)       // of the answer; nil: none
 
 	mu       sync.Mutex
 	arrivals []arrival
@@ -58,6 +59,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	n := r.begun
 	r.mu.Unlock()
 	status := r.answer(n, req)
+	if r.header != nil {
+		r.header(n, w.Header())
+	}
 	w.WriteHeader(status)
 	r.mu.Lock()
 	defer r.mu.Unlock()
