@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -44,6 +45,9 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 	log := telemetry.NewLogger(out, cfg.LogLevel, cfg.LogFormat).With(slog.String("process", "api"))
 	for _, w := range cfg.Warnings() {
 		log.Warn("setting to know about", slog.String("setting", w))
+	}
+	if unknown := config.Unknown(os.Environ()); len(unknown) > 0 {
+		log.Warn("no such settings, ignored", slog.Any("settings", unknown))
 	}
 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.HTTPAddr)

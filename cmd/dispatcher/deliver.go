@@ -46,6 +46,9 @@ func deliver(ctx, abort context.Context, args []string, getenv func(string) stri
 	for _, w := range cfg.Warnings() {
 		log.Warn("setting to know about", slog.String("setting", w))
 	}
+	if unknown := config.Unknown(os.Environ()); len(unknown) > 0 {
+		log.Warn("no such settings, ignored", slog.Any("settings", unknown))
+	}
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"os"
 	"strconv"
 	"strings"
@@ -203,6 +204,26 @@ func (c Config) Warnings() []string {
 	warn(len(c.EgressAllowPorts) > 0, "SONICUS_EGRESS_ALLOW_PORTS opens refused ports to webhooks: %v", c.EgressAllowPorts)
 	warn(c.EgressProxyURL != "", "SONICUS_EGRESS_PROXY_URL is set: the proxy, not this program, decides which addresses webhooks reach")
 	return warnings
+}
+
+// Unknown names the variables of environ (KEY=value, as os.Environ has them)
+// that look like settings and are not: a misspelled one would otherwise be
+// ignored in silence. What only the other program reads is known too.
+func Unknown(environ []string) []string {
+	known := map[string]bool{}
+	for _, d := range Describe() {
+		known[d.Name], known[d.Alias] = true, true
+		known[d.Name+"_FILE"] = d.Secret
+	}
+	var unknown []string
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, "SONICUS_") && !known[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
 }
 
 // loopback reports whether only this machine can reach addr. A name other than

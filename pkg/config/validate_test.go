@@ -185,3 +185,14 @@ func TestWarnsOfWhatIsAllowedButOpen(t *testing.T) {
 		t.Errorf("proxy: %s", got)
 	}
 }
+
+func TestMisspelledSettingsAreNamed(t *testing.T) {
+	t.Parallel()
+	got := config.Unknown([]string{
+		"PATH=/bin", "SONICUS_DISPATCHER_CONCURRENCY=5", "SONICUS_DISPATCH_CONCURRENCY=5", "SONICUS_DATABASE_URL_FILE=/x", "SONICUS_LOG_LEVEL_FILE=/x",
+		"DATABASE_URL=x", "SONICUS_BOOTSTRAP_API_KEY=x",
+	})
+	if want := []string{"SONICUS_DISPATCHER_CONCURRENCY", "SONICUS_LOG_LEVEL_FILE"}; !slices.Equal(got, want) {
+		t.Errorf("unknown: %v, want %v", got, want)
+	}
+}

@@ -147,6 +147,12 @@ func TestWrongUsageAndWrongSettingsSayWhatToDo(t *testing.T) {
 		}
 	}
 	for _, program := range []string{"api", "dispatcher"} {
+		if code, stdout, _ := svc.run(program, "--help"); code != 0 || !strings.Contains(stdout, "usage: "+program) {
+			t.Errorf("%s --help: exit code %d, %q", program, code, stdout)
+		}
+		if code, stdout, _ := svc.run(program, "config"); code != 1 || !strings.Contains(stdout, "SONICUS_SHUTDOWN_GRACE") {
+			t.Errorf("%s config, with a setting missing: exit code %d, %q", program, code, stdout)
+		}
 		if code, stdout, _ := svc.run(program, "version"); code != 0 || strings.TrimSpace(stdout) == "" {
 			t.Errorf("%s version: exit code %d, %q", program, code, stdout)
 		}

@@ -54,7 +54,7 @@ func TestFindsTheRightServer(t *testing.T) {
 	t.Run("OnlyTooOld", func(t *testing.T) {
 		t.Parallel()
 		_, err := find(t.Context(), search{path: []string{nine}}, as)
-		if !errors.Is(err, errNoBinaries) || !strings.Contains(err.Error(), "older than 14") {
+		if !errors.Is(err, errNoBinaries) || !strings.Contains(err.Error(), "older than 15") {
 			t.Errorf("got %v, want %v and why", err, errNoBinaries)
 		}
 	})
@@ -67,7 +67,7 @@ func TestSaysWhatToInstall(t *testing.T) {
 	if !errors.Is(err, errNoBinaries) {
 		t.Fatalf("got %v, want %v", err, errNoBinaries)
 	}
-	for _, part := range []string{"install PostgreSQL 14 or newer", "SONICUS_DATABASE_URL", "apt-get", "npm"} {
+	for _, part := range []string{"install PostgreSQL 15 or newer", "SONICUS_DATABASE_URL", "apt-get", "npm"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q does not mention %q", err, part)
 		}

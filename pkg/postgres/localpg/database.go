@@ -11,8 +11,9 @@ import (
 	"github.com/lib/pq"
 )
 
-// minVersion is the oldest Postgres that is accepted: the oldest that its makers still support.
-const minVersion = 14
+// minVersion is the oldest Postgres that is accepted: the oldest that its makers still support at the end of 2026, and
+// that the service is tested with.
+const minVersion = 15
 
 // externalURL returns the server that the environment names, or "".
 func externalURL(getenv func(string) string) string {
