@@ -26,7 +26,7 @@ func TestFindsTheRightServer(t *testing.T) {
 	nine := fakeServer(t, root, "usr/9/bin", "9.6.24")
 	fakeServer(t, root, "usr/15/bin", "15.18 (Debian 15.18-0+deb12u1)")
 	newest := fakeServer(t, root, "usr/18/bin", "18beta1")
-	onPath := fakeServer(t, root, "opt/pg/bin", "14.2")
+	onPath := fakeServer(t, root, "opt/pg/bin", "16.2")
 	links := filepath.Join(root, "links")
 	must(t, os.Mkdir(links, 0o755))
 	must(t, os.Symlink(filepath.Join(onPath, "postgres"), filepath.Join(links, "postgres")))
