@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // blocks returns the fenced blocks of a language in the README.
@@ -44,23 +46,25 @@ func TestMonitoringQueriesOfTheReadmeAnswer(t *testing.T) {
 		t.Fatalf("%d queries in the README, want five", len(queries))
 	}
 	for _, q := range queries {
-		rows, err := svc.db.Queryx(q)
-		if err != nil {
-			t.Errorf("%v in\n%s", err, q)
-			continue
-		}
-		n := 0
-		for rows.Next() {
-			if _, err := rows.SliceScan(); err != nil {
-				t.Error(err)
-			}
-			n++
-		}
-		if err := rows.Err(); err != nil || n == 0 {
+		if n, err := rowsOf(svc.db, q); err != nil || n == 0 {
 			t.Errorf("%d rows, %v, although there is something to see, from\n%s", n, err, q)
 		}
-		_ = rows.Close()
 	}
+}
+
+func rowsOf(db *sqlx.DB, query string) (n int, err error) {
+	rows, err := db.Queryx(query)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if _, err := rows.SliceScan(); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, rows.Err()
 }
 
 func TestReceiverOfTheReadmeCompilesAndVerifies(t *testing.T) {
