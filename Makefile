@@ -15,14 +15,17 @@ help: ## Show this list
 
 .PHONY: demo
 demo: build ## Show the main job end to end on a private Postgres, then stop
-	@CGO_ENABLED=0 go run $(FLAGS) ./scripts/demo
+	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./scripts/demo
+	@exec bin/demo
 
 .PHONY: up
 up: build ## The same, staying up; WEBHOOK_URL=https://… also registers that receiver
-	@CGO_ENABLED=0 go run $(FLAGS) ./scripts/demo up
+	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./scripts/demo
+	@exec bin/demo up
 
 .PHONY: build
 build: ## Build bin/api and bin/dispatcher, static
+	@test -x bin/api || echo "building; the first time it takes about a minute"
 	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./cmd/api ./cmd/dispatcher
 
 # The race detector needs a C compiler; without one the tests still run.

@@ -20,20 +20,21 @@ import (
 
 func main() {
 	runtime.LockOSThread() // children are told of the death of the thread that started them
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	d := &demo{stayUp: len(os.Args) > 1 && os.Args[1] == "up", began: time.Now()}
 	dieWithParent()
+	d := &demo{stayUp: len(os.Args) > 1 && os.Args[1] == "up", began: time.Now()}
 	err := d.run(ctx)
-	if err != nil && ctx.Err() == nil {
+	if ctx.Err() != nil {
+		fmt.Println("\nstopping")
+	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "\nThis did not work:", err)
 		d.showLogs(os.Stderr)
+		d.failed = true
 	}
-	switch closeErr := d.close(); {
-	case err != nil && ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "\nstopped")
-		os.Exit(1)
-	case err != nil:
+	closeErr := d.close()
+	switch {
+	case d.failed, ctx.Err() != nil && !d.stayUp:
 		os.Exit(1)
 	case closeErr != nil:
 		fmt.Fprintln(os.Stderr, "\nIt did not end in order:", closeErr)
@@ -46,13 +47,18 @@ func main() {
 // demo is one run; close undoes its steps in reverse order.
 type demo struct {
 	stayUp bool
+	failed bool
 	began  time.Time
 	step   int
 
 	undo []func() error
-	logs []string // files of the child processes
+	lost context.CancelCauseFunc // ends the run when a child dies
+
+	logs     string // directory of the children's logs
+	children []*child
 
 	database string // URL
+	key      string // SONICUS_ENCRYPTION_KEYS
 	api      string // base URL
 	admin    [2]string
 	token    string
@@ -60,6 +66,15 @@ type demo struct {
 }
 
 func (d *demo) run(ctx context.Context) error {
+	ctx, d.lost = context.WithCancelCause(ctx)
+	err := d.tell(ctx)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause // says more than the step that it interrupted
+	}
+	return err
+}
+
+func (d *demo) tell(ctx context.Context) error {
 	fmt.Println("Sonicus webhooks: one organization, one signed webhook.")
 	for _, step := range []func(context.Context) error{
 		d.startPostgres, d.startServices, d.startReceiver, d.registerEndpoint, d.createOrganization, d.showDelivery,

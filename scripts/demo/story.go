@@ -38,7 +38,7 @@ func (d *demo) createOrganization(ctx context.Context) error {
 		ID string `json:"id"`
 	}{}
 	began := time.Now()
-	if err := d.post(ctx, "/api/v1/organizations/", example("Example Corporation", "example.com"), &answer); err != nil {
+	if err := d.post(ctx, "/api/v1/organizations/", example("Demo Corporation", "demo.example"), &answer); err != nil {
 		return err
 	}
 	note("201, id %s: the organization and its delivery are committed together", answer.ID)
@@ -142,7 +142,6 @@ func (d *demo) stay(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			fmt.Println("\nstopping")
 			return nil
 		case got := <-d.receiver.got:
 			fmt.Printf("\n%s the receiver got\n", time.Now().Format(time.TimeOnly))
@@ -158,21 +157,28 @@ It is up; Ctrl-C stops it and throws the data away.
     API         %s
     health      %s/readyz  %s/readyz
     logs        %s
-    SQL         psql '%s'
+    SQL         %s
 
 In another terminal:
 
     export TOKEN=%s
-`, d.api, d.admin[0], d.admin[1], strings.Join(d.logs, "  "), d.shownDatabase(), d.token)
+`, d.api, d.admin[0], d.admin[1], d.logs, d.shownDatabase(), d.token)
 	fmt.Println(commands(d.api))
+	fmt.Printf(`
+To run bin/api and bin/dispatcher against it by hand:
+
+    . %s     # then for example
+    bin/api key create --role super_admin --name me
+    SONICUS_ADMIN_ADDR=127.0.0.1:0 bin/dispatcher   # a second one
+`, d.envFile())
 }
 
 // shownDatabase keeps the password of a database that is not ours off the screen.
 func (d *demo) shownDatabase() string {
-	if os.Getenv("SONICUS_DATABASE_URL")+os.Getenv("DATABASE_URL") != "" {
+	if !d.ownServer() {
 		return "the server of SONICUS_DATABASE_URL, database " + d.database[strings.LastIndex(d.database, "/")+1:]
 	}
-	return d.database
+	return "psql '" + d.database + "'"
 }
 
 func (d *demo) goodbye() {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,11 +46,100 @@ func TestDemoShowsAVerifiedWebhookAndLeavesNothingRunning(t *testing.T) {
 	}
 }
 
+func TestTwoDemosAtOnceDoNotMixUp(t *testing.T) {
+	t.Parallel()
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if out, err := demo(t).CombinedOutput(); err != nil || !strings.Contains(string(out), "sent | 204 | 1") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	both.Wait()
+}
+
+func TestUpTellsOfADeadChildAndEndsInOrder(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end  func(t *testing.T, up *exec.Cmd)
+		code int
+		says string
+	}{
+		"child killed": {func(t *testing.T, up *exec.Cmd) { t.Helper(); killChild(t, up.Process.Pid, "bin/dispatcher") }, 1, "the dispatcher has ended by itself"},
+		"stopped":      {func(t *testing.T, up *exec.Cmd) { t.Helper(); _ = up.Process.Signal(syscall.SIGTERM) }, 0, "stopping"},
+		"hung up":      {func(t *testing.T, up *exec.Cmd) { t.Helper(); _ = up.Process.Signal(syscall.SIGHUP) }, 0, "stopping"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := demo(t, "up")
+			var out safeBuffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the service to be up", func() bool { return strings.Contains(out.String(), "export TOKEN=") })
+			api := match(t, out.String(), `API\s+http://(\S+)`)
+			c.end(t, cmd)
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(out.String(), c.says) {
+				t.Errorf("exit code %d, want %d and %q in\n%s", code, c.code, c.says, out.String())
+			}
+			if listens(api) {
+				t.Error("the api is still there")
+			}
+			if m := regexp.MustCompile(`The logs are kept in (\S+)`).FindStringSubmatch(out.String()); m != nil {
+				_ = os.RemoveAll(m[1])
+			} else if c.code != 0 {
+				t.Error("the logs of a failed run are not kept")
+			}
+		})
+	}
+}
+
+// killChild kills the child process of parent that runs program.
+func killChild(t *testing.T, parent int, program string) {
+	t.Helper()
+	out, err := exec.Command("ps", "-eo", "pid=,ppid=,args=").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(out), "\n") {
+		var pid, ppid int
+		var args string
+		if n, _ := fmt.Sscan(line, &pid, &ppid, &args); n == 3 && ppid == parent && args == program {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no child %s of %d in\n%s", program, parent, out)
+}
+
+// safeBuffer is written by a process and read by the test.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
 func TestUpServesUntilItIsKilledAndThenLeavesNothing(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t, nil)
 	cmd := demo(t, "up")
-	cmd.Env = append(os.Environ(), "WEBHOOK_URL="+r.URL)
+	cmd.Env = append(os.Environ(), "WEBHOOK_URL="+r.URL, "SONICUS_CACHE_DIR="+openDir(t)) // a Postgres of its own
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -86,10 +176,21 @@ func TestUpServesUntilItIsKilledAndThenLeavesNothing(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	eventually(t, "the api to end with its parent", func() bool { return !listens(strings.TrimPrefix(api, "http://")) })
-	eventually(t, "Postgres to end with its users", func() bool {
-		// The durable cluster is shared: another user may still hold it, but not for long.
-		return !listens(match(t, database, `@([^/]+)/`))
-	})
+	eventually(t, "Postgres to end with its only user", func() bool { return !listens(match(t, database, `@([^/]+)/`)) })
+}
+
+// openDir is a directory that a server's own user can reach, too.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sonicus-e2e-cache-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // holds nothing but a test's cluster
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func listens(address string) bool {
