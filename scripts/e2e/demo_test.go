@@ -18,6 +18,9 @@ import (
 	"time"
 )
 
+// The tests of the demo do not run in parallel: each prefers the documented
+// ports, and asks afterwards whether they are free again.
+
 // demo prepares a run of the demo in a directory that looks like a checkout.
 func demo(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
@@ -29,7 +32,6 @@ func demo(t *testing.T, args ...string) *exec.Cmd {
 }
 
 func TestDemoShowsAVerifiedWebhookAndLeavesNothingRunning(t *testing.T) {
-	t.Parallel()
 	out, err := demo(t).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -47,7 +49,6 @@ func TestDemoShowsAVerifiedWebhookAndLeavesNothingRunning(t *testing.T) {
 }
 
 func TestTwoDemosAtOnceDoNotMixUp(t *testing.T) {
-	t.Parallel()
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
@@ -60,7 +61,6 @@ func TestTwoDemosAtOnceDoNotMixUp(t *testing.T) {
 }
 
 func TestUpTellsOfADeadChildAndEndsInOrder(t *testing.T) {
-	t.Parallel()
 	for name, c := range map[string]struct {
 		end  func(t *testing.T, up *exec.Cmd)
 		code int
@@ -71,7 +71,6 @@ func TestUpTellsOfADeadChildAndEndsInOrder(t *testing.T) {
 		"hung up":      {func(t *testing.T, up *exec.Cmd) { t.Helper(); _ = up.Process.Signal(syscall.SIGHUP) }, 0, "stopping"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			cmd := demo(t, "up")
 			var out safeBuffer
 			cmd.Stdout, cmd.Stderr = &out, &out
@@ -136,7 +135,6 @@ func (s *safeBuffer) String() string {
 }
 
 func TestUpServesUntilItIsKilledAndThenLeavesNothing(t *testing.T) {
-	t.Parallel()
 	r := newReceiver(t, nil)
 	cmd := demo(t, "up")
 	cmd.Env = append(os.Environ(), "WEBHOOK_URL="+r.URL, "SONICUS_CACHE_DIR="+openDir(t)) // a Postgres of its own
