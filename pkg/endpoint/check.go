@@ -25,7 +25,7 @@ const (
 	minRetries, maxRetries, defaultRetries = 0, 50, 9
 )
 
-// Checked is an endpoint that has passed every check which needs no database.
+// Checked is an endpoint that has passed [Store.Check].
 type Checked struct {
 	// OrganizationID limits the endpoint to one organization; nil: global. The
 	// onboarding sets it to the organization that it creates.
@@ -40,24 +40,47 @@ type Checked struct {
 	generated              bool
 }
 
-// Check looks at everything that needs no database, including the resolution of
-// the URL's host, and reports every bad field at once as a problem of kind
-// Invalid. path is put before the field names ("webhook_endpoints[0].").
+// Check looks at everything that needs no database. It reports every field that
+// [Store.CheckFields] finds wrong, or else, once the URL's host has been looked up,
+// a target that is refused: problems of kind Invalid. path is put before the field
+// names ("webhook_endpoints[0]."). When ctx ends first it is Unavailable.
 func (s *Store) Check(ctx context.Context, n New, path string) (Checked, error) {
-	url, found, err := s.checkURL(ctx, n.URL)
-	if err != nil {
-		return Checked{}, err
-	}
-	found = slices.Concat(found, checkEvents(n.Events), CheckText("name", n.Name, maxName), checkDescription(n.Description),
-		checkRange("timeout_seconds", n.TimeoutSeconds, minTimeout, maxTimeout),
-		checkRange("max_retries", n.MaxRetries, minRetries, maxRetries), checkSecret(n))
-	if len(found) > 0 {
-		for i := range found {
-			found[i].Field = path + found[i].Field
-		}
+	if found := s.CheckFields(n, path); len(found) > 0 {
 		return Checked{}, problem.Invalid(found...)
 	}
+	url, err := s.guard.CheckURL(ctx, n.URL)
+	if found := fieldsOf(err); len(found) > 0 {
+		return Checked{}, problem.Invalid(under(path, found)...)
+	}
+	if err != nil {
+		return Checked{}, problem.Unavailable("unavailable",
+			"The host of the URL could not be looked up before the request ended. Nothing was changed; try again shortly.", err)
+	}
 	return n.checked(url)
+}
+
+// CheckFields returns all that is wrong with n and can be told at once, without
+// database and DNS. path is as for [Store.Check].
+func (s *Store) CheckFields(n New, path string) []problem.Field {
+	return under(path, slices.Concat(s.checkURL(n.URL), checkEvents(n.Events), CheckText("name", n.Name, maxName), checkDescription(n.Description),
+		checkRange("timeout_seconds", n.TimeoutSeconds, minTimeout, maxTimeout),
+		checkRange("max_retries", n.MaxRetries, minRetries, maxRetries), checkSecret(n)))
+}
+
+func under(path string, found []problem.Field) []problem.Field {
+	found = slices.Clone(found)
+	for i := range found {
+		found[i].Field = path + found[i].Field
+	}
+	return found
+}
+
+// fieldsOf is what the guard refuses.
+func fieldsOf(err error) []problem.Field {
+	if p, ok := errors.AsType[*problem.Error](err); ok {
+		return p.Fields
+	}
+	return nil
 }
 
 // checked fills in the defaults and the secret that was asked for.
@@ -80,12 +103,11 @@ func (n New) checked(url string) (Checked, error) {
 	return c, nil
 }
 
-func (s *Store) checkURL(ctx context.Context, raw string) (string, []problem.Field, error) {
-	url, err := s.guard.CheckURL(ctx, raw)
-	if p, ok := errors.AsType[*problem.Error](err); ok && len(p.Fields) > 0 {
-		return "", slices.Clone(p.Fields), nil
+func (s *Store) checkURL(raw string) []problem.Field {
+	if raw == "" {
+		return wrong("url", "required", "give a value")
 	}
-	return url, nil, err
+	return fieldsOf(s.guard.Precheck(raw))
 }
 
 func checkEvents(events []string) []problem.Field {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -27,7 +30,7 @@ func TestCheckRefuses(t *testing.T) {
 		field, code string
 	}{
 		"a URL that is none":           {func(n *endpoint.New) { n.URL = "hook" }, "url", "invalid_url"},
-		"no URL":                       {func(n *endpoint.New) { n.URL = "" }, "url", "invalid_url"},
+		"no URL":                       {func(n *endpoint.New) { n.URL = "" }, "url", "required"},
 		"plain http":                   {func(n *endpoint.New) { n.URL = "http://93.184.216.34/" }, "url", "https_required"},
 		"a private address":            {func(n *endpoint.New) { n.URL = "https://127.0.0.1/" }, "url", "blocked_address"},
 		"a port of another service":    {func(n *endpoint.New) { n.URL = "https://93.184.216.34:5432/" }, "url", "blocked_port"},
@@ -135,15 +138,54 @@ func TestUnknownEventNamesTheKnownOnes(t *testing.T) {
 	}
 }
 
-func TestCanceledCheckIsNotTheCallersFault(t *testing.T) {
+func TestNothingIsLookedUpWhileAnotherFieldIsWrong(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	for name, tt := range map[string]struct {
+		change  func(*endpoint.New)
+		lookUps bool
+	}{
+		"all is well":       {func(*endpoint.New) {}, true},
+		"an unknown event":  {func(n *endpoint.New) { n.Events = []string{"organization.exploded"} }, false},
+		"a weak secret":     {func(n *endpoint.New) { n.SecretKey = ptr(secret.Value("short")) }, false},
+		"a port refused":    {func(n *endpoint.New) { n.URL = "https://hooks.example.com:5432/" }, false},
+		"a URL that is not": {func(n *endpoint.New) { n.URL = "https://hooks.example.com/#x" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			store := newStoreWith(t, &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+				asked.Add(1)
+				return nil, errors.New("no name server")
+			}})
+			n := valid()
+			n.URL = "https://hooks.example.com/"
+			tt.change(&n)
+			if _, err := store.Check(t.Context(), n, ""); (err == nil) != tt.lookUps || (asked.Load() > 0) != tt.lookUps {
+				t.Errorf("%d look-ups, %v", asked.Load(), err)
+			}
+		})
+	}
+}
+
+func TestRequestThatEndsDuringTheLookUpMayBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	started := make(chan struct{}, 9)
+	store := newStoreWith(t, &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		started <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}})
 	n := valid()
-	n.URL = "https://example.com/hook" // a name, whose resolution is never begun
-	_, err := newStore(t, nil).Check(ctx, n, "")
-	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindInvalid {
-		t.Errorf("got %v", err)
+	n.URL = "https://hooks.example.com/"
+	expiring, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	canceled, cancel := context.WithCancel(t.Context())
+	go func() { <-started; cancel() }()
+	for cause, ctx := range map[error]context.Context{context.Canceled: canceled, context.DeadlineExceeded: expiring} {
+		_, err := store.Create(ctx, n)
+		if p := problemOf(t, err); p.Kind != problem.KindUnavailable || !errors.Is(err, cause) || p.RetryAfter <= 0 {
+			t.Errorf("%v: got %+v", cause, p)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -33,6 +34,12 @@ func newBox(t *testing.T, id string, fill byte) *secret.Box {
 func newStore(t *testing.T, db *sqlx.DB) *endpoint.Store {
 	t.Helper()
 	return endpoint.NewStore(db, webhook.NewGuard(webhook.Policy{}), newBox(t, "k1", 1))
+}
+
+// newStoreWith looks names up with r; only Check may be called.
+func newStoreWith(t *testing.T, r *net.Resolver) *endpoint.Store {
+	t.Helper()
+	return endpoint.NewStore(nil, webhook.NewGuard(webhook.Policy{Resolver: r}), newBox(t, "k1", 1))
 }
 
 func valid() endpoint.New {

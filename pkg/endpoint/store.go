@@ -36,7 +36,8 @@ func NewStore(db *sqlx.DB, guard *webhook.Guard, box *secret.Box) *Store {
 
 // Create registers an endpoint. Problems: Invalid for bad fields, among them an
 // organization that does not exist; Unavailable while the database is away, with
-// the code commit_unknown when it cannot be told whether the endpoint exists.
+// the code commit_unknown when it cannot be told whether the endpoint exists, and
+// when ctx ends while the URL's host is looked up.
 func (s *Store) Create(ctx context.Context, n New) (Created, error) {
 	checked, err := s.Check(ctx, n, "")
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ type Onboarded struct {
 // Onboard writes an organization, its first user with the role admin, its
 // endpoints and its organization.created event, which carries data.admin_user
 // and goes to those endpoints too, in one transaction. Problems are those of
-// [Store.Create]; fields are named admin_user.email, webhook_endpoints[0].url …
+// [Store.Create], and Unavailable when ctx ends while hosts are looked up; fields are named admin_user.email, webhook_endpoints[0].url …
 func (s *Store) Onboard(ctx context.Context, o Onboarding) (Onboarded, error) {
 	org, checked, err := s.check(ctx, o)
 	if err != nil {
@@ -83,25 +84,37 @@ func insertUser(ctx context.Context, tx *sqlx.Tx, u User) error {
 	return nil
 }
 
-// check reports every bad field of all parts at once.
+// check reports every bad field of all parts at once. Hosts are looked up only
+// when nothing else is wrong.
 func (s *Store) check(ctx context.Context, o Onboarding) (Organization, []endpoint.Checked, error) {
 	org, found := o.Organization.check()
-	found = append(found, o.AdminUser.check()...)
-	checked, more, err := s.checkEndpoints(ctx, o.Endpoints)
+	found = slices.Concat(found, o.AdminUser.check(), s.checkFields(o.Endpoints))
+	if len(found) > 0 {
+		return Organization{}, nil, problem.Invalid(found...)
+	}
+	checked, err := s.checkEndpoints(ctx, o.Endpoints)
 	if err != nil {
 		return Organization{}, nil, fmt.Errorf("check endpoints: %w", err)
-	}
-	if found = append(found, more...); len(found) > 0 {
-		return Organization{}, nil, problem.Invalid(found...)
 	}
 	return org, checked, nil
 }
 
-// checkEndpoints asks for all at once: each may have a name to resolve.
-func (s *Store) checkEndpoints(ctx context.Context, all []endpoint.New) ([]endpoint.Checked, []problem.Field, error) {
+func (s *Store) checkFields(all []endpoint.New) []problem.Field {
 	if len(all) > maxEndpoints {
-		return nil, wrong("webhook_endpoints", "too_many", fmt.Sprintf("give at most %d endpoints; register the others afterwards", maxEndpoints)), nil
+		return wrong("webhook_endpoints", "too_many", fmt.Sprintf("give at most %d endpoints; register the others afterwards", maxEndpoints))
 	}
+	var found []problem.Field
+	for i, n := range all {
+		if n.OrganizationID != nil {
+			found = append(found, wrong(at(i)+"organization_id", "not_allowed", "leave it out: the endpoint belongs to the new organization")...)
+		}
+		found = append(found, s.endpoints.CheckFields(n, at(i))...)
+	}
+	return found
+}
+
+// checkEndpoints asks for all at once: each may have a name to look up.
+func (s *Store) checkEndpoints(ctx context.Context, all []endpoint.New) ([]endpoint.Checked, error) {
 	checked, errs := make([]endpoint.Checked, len(all)), make([]error, len(all))
 	var wait sync.WaitGroup
 	for i, n := range all {
@@ -109,17 +122,17 @@ func (s *Store) checkEndpoints(ctx context.Context, all []endpoint.New) ([]endpo
 	}
 	wait.Wait()
 	var found []problem.Field
-	for i, err := range errs {
-		if all[i].OrganizationID != nil {
-			found = append(found, wrong(at(i)+"organization_id", "not_allowed", "leave it out: the endpoint belongs to the new organization")...)
-		}
+	for _, err := range errs {
 		if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindInvalid {
 			found = append(found, p.Fields...)
 		} else if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return checked, found, nil
+	if len(found) > 0 {
+		return nil, problem.Invalid(found...)
+	}
+	return checked, nil
 }
 
 func at(i int) string { return fmt.Sprintf("webhook_endpoints[%d].", i) }

@@ -1,6 +1,12 @@
 package organization_test
 
 import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +16,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/organization"
 	"github.com/sonicus/webhooks/pkg/problem"
+	"github.com/sonicus/webhooks/pkg/webhook"
 )
 
 func TestOnboardingEndpointsReceiveTheirOrganizationsEvent(t *testing.T) {
@@ -111,5 +118,64 @@ func TestOnboardingTakesTwentyEndpoints(t *testing.T) {
 	}
 	if diff := cmp.Diff(books{Organizations: 1, Users: 1, Endpoints: 20, Events: 1, Deliveries: 20, Queue: 20}, f.books(t)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestOnboardingLooksNothingUpWhileAnyPartIsWrong(t *testing.T) {
+	t.Parallel()
+	named := hook()
+	named.URL = "https://hooks.example.com/"
+	for name, tt := range map[string]struct {
+		change func(*organization.Onboarding)
+		want   string
+	}{
+		"the organization":        {func(o *organization.Onboarding) { o.Organization.Domain = "" }, "domain"},
+		"the admin":               {func(o *organization.Onboarding) { o.AdminUser.Email = "" }, "admin_user.email"},
+		"another endpoint":        {func(o *organization.Onboarding) { o.Endpoints[1].Events = nil }, "webhook_endpoints[1].events"},
+		"an endpoint's owner":     {func(o *organization.Onboarding) { o.Endpoints[1].OrganizationID = ptr(uuid.Max) }, "webhook_endpoints[1].organization_id"},
+		"the number of receivers": {func(o *organization.Onboarding) { o.Endpoints = slices.Repeat(o.Endpoints, 11) }, "webhook_endpoints"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			f := setUpWith(t, nil, webhook.Policy{Resolver: &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+				asked.Add(1)
+				return nil, errors.New("no name server")
+			}}})
+			in := onboarding(named, named)
+			tt.change(&in)
+			_, err := f.organizations.Onboard(t.Context(), in)
+			if p := problemOf(t, err); len(p.Fields) != 1 || p.Fields[0].Field != tt.want || asked.Load() != 0 {
+				t.Errorf("%d look-ups, got %+v", asked.Load(), p)
+			}
+		})
+	}
+}
+
+func TestOnboardingReportsEveryHostThatIsRefused(t *testing.T) {
+	t.Parallel()
+	f := setUpWith(t, nil, webhook.Policy{AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	named := hook()
+	named.URL = "https://localhost/" // judged by its address, which the hosts file holds
+	_, err := f.organizations.Onboard(t.Context(), onboarding(named, hook(), named))
+	p := problemOf(t, err)
+	if len(p.Fields) != 2 || p.Fields[0].Field != "webhook_endpoints[0].url" || p.Fields[1].Field != "webhook_endpoints[2].url" || p.Fields[1].Code != "blocked_address" {
+		t.Errorf("got %+v", p)
+	}
+}
+
+func TestOnboardingThatEndsDuringTheLookUpMayBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	f := setUpWith(t, nil, webhook.Policy{Resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}})
+	named := hook()
+	named.URL = "https://hooks.example.com/"
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := f.organizations.Onboard(ctx, onboarding(hook(), named))
+	if p := problemOf(t, err); p.Kind != problem.KindUnavailable || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %+v", p)
 	}
 }

@@ -35,11 +35,16 @@ func setUp(t *testing.T) *fixture { return setUpOn(t, pgtest.New(t)) }
 
 func setUpOn(t *testing.T, db *sqlx.DB) *fixture {
 	t.Helper()
+	return setUpWith(t, db, webhook.Policy{})
+}
+
+func setUpWith(t *testing.T, db *sqlx.DB, policy webhook.Policy) *fixture {
+	t.Helper()
 	box, err := secret.NewBox([]secret.Key{{ID: "k1", Bytes: bytes.Repeat([]byte{1}, 32)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{db: db, endpoints: endpoint.NewStore(db, webhook.NewGuard(webhook.Policy{}), box)}
+	f := &fixture{db: db, endpoints: endpoint.NewStore(db, webhook.NewGuard(policy), box)}
 	f.organizations = organization.NewStore(db, f.endpoints, func() { f.hints.Add(1) })
 	return f
 }

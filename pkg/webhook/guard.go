@@ -79,9 +79,9 @@ func NewGuard(p Policy) *Guard {
 // A refusal is a *problem.Error of kind Invalid for field "url" with code
 // invalid_url, https_required, blocked_address or blocked_port; it never shows a
 // resolved address. The only other error is that of an ended ctx. It takes at most
-// 5 s, for the look-up.
+// 5 s, for the look-up, which comes after what [Guard.Precheck] checks.
 func (g *Guard) CheckURL(ctx context.Context, raw string) (normalized string, err error) {
-	t, err := g.parse(raw)
+	t, err := g.check(raw)
 	if err != nil {
 		return "", err
 	}
@@ -94,10 +94,14 @@ func (g *Guard) CheckURL(ctx context.Context, raw string) (normalized string, er
 			return "", err
 		}
 	}
-	if err := g.checkPort(t.port); err != nil { // when nothing resolved
-		return "", err
-	}
 	return t.url.String(), nil
+}
+
+// Precheck is the part of [Guard.CheckURL] that looks nothing up, with the same
+// errors: the spelling, the port, and a host that is an address.
+func (g *Guard) Precheck(raw string) error {
+	_, err := g.check(raw)
+	return err
 }
 
 // resolve returns every address of the target, none when there is none yet.

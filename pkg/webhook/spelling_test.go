@@ -248,6 +248,25 @@ func TestRefusesEverySpellingOfAPrivateTarget(t *testing.T) {
 	}
 }
 
+func TestPrecheckLooksNothingUp(t *testing.T) {
+	t.Parallel()
+	server, resolver := newNameServer(t, "10.0.0.1")
+	guard := webhook.NewGuard(webhook.Policy{Resolver: resolver})
+	for _, tt := range refusedSpellings {
+		if got := code(t, guard.Precheck(tt.url)); got != tt.code {
+			t.Errorf("%.80q: got %q, want %q", tt.url, got, tt.code)
+		}
+	}
+	for _, tt := range acceptedSpellings {
+		if err := guard.Precheck(tt.url); err != nil {
+			t.Errorf("%.80q: %v", tt.url, err)
+		}
+	}
+	if n := server.queries.Load(); n != 0 {
+		t.Errorf("%d queries", n)
+	}
+}
+
 func TestAcceptsAndNormalizesPublicTargets(t *testing.T) {
 	t.Parallel()
 	_, resolver := newNameServer(t, "93.184.216.34")

@@ -50,8 +50,6 @@ func (g *Guard) parse(raw string) (target, error) {
 // might be lenient sees them.
 func syntax(raw string) string {
 	switch {
-	case raw == "":
-		return "is required"
 	case len(raw) > maxURL:
 		return "is longer than 2048 bytes"
 	case strings.ContainsFunc(raw, notInURL):
