@@ -1,6 +1,7 @@
-// Package outbox owns the tables events, deliveries, attempts, queue and
-// late_results: it publishes events inside the caller's transaction, claims due
-// deliveries, settles what became of them, and checks its own books.
+// Package outbox owns the tables events, deliveries, attempts, queue, lanes and
+// late_results: it publishes events inside the caller's transaction, finds and
+// claims due deliveries, settles what became of them, keeps the circuit breakers,
+// and checks its own books.
 //
 // A delivery is one event on its way to one endpoint:
 //
@@ -10,10 +11,16 @@
 //	          │        │        │
 //	          └────────┴──────► failed   (failure_reason says why)
 //
-// In flight is not a status but a lease on the queue row: claiming pushes due_at
-// to the end of the lease and sets a lease token. A lease that ends is simply
-// due again, so a crash needs no clean-up, and a result is applied only under
-// the token that it was claimed with.
+// In flight is not a status but a lease on the queue row: claiming writes
+// lease_until and a lease token. A lease that ends is simply no lease, so a crash
+// needs no clean-up, and a result is applied only under the token that it was
+// claimed with.
+//
+// The queue has two lanes for each endpoint, one of first attempts and one of
+// retries. A claim names its lanes and reads nothing else, so its cost does not
+// depend on how many endpoints or deliveries there are. Which lanes have work is
+// found in three ways: a hint names them, [Arrivals] sees what is new, and
+// [Sweep], which is rare, misses nothing.
 package outbox
 
 import (
@@ -36,11 +43,22 @@ const (
 )
 
 // LeaseMargin is how much longer than the endpoint's timeout a lease lasts: the
-// time to begin the attempt after the claim, and to settle it afterwards.
-const LeaseMargin = 30 * time.Second
+// time to begin the attempt after the claim, and to settle it afterwards, also
+// over a restart of Postgres.
+const LeaseMargin = 15 * time.Second
 
-// Claimed is a delivery under a lease, with all that an attempt needs.
+// settleMargin is the part of it that is kept for settling.
+const settleMargin = 5 * time.Second
+
+// Lane is the first attempts, or the retries, to one endpoint.
+type Lane struct {
+	EndpointID uuid.UUID `db:"endpoint_id"`
+	Retry      bool      `db:"retry"`
+}
+
+// Claimed is a delivery under a lease.
 type Claimed struct {
+	Lane
 	DeliveryID   uuid.UUID     `db:"delivery_id"`
 	EventID      uuid.UUID     `db:"event_id"`
 	EventType    string        `db:"event_type"`
@@ -49,25 +67,23 @@ type Claimed struct {
 	AttemptCount int           `db:"attempt_count"`
 	MaxAttempts  int           `db:"max_attempts"`
 
-	EndpointID     uuid.UUID `db:"endpoint_id"`
-	URL            string    `db:"url"`
-	TimeoutSeconds int       `db:"timeout_seconds"`
-	InFlightLimit  int       `db:"in_flight_limit"` // of the endpoint, in one process
-	Secret         string    `db:"secret"`          // envelope, "" when unsigned
-	PreviousSecret string    `db:"previous_secret"` // envelope, "" unless a rotation overlaps
+	OrganizationID  uuid.NullUUID `db:"organization_id"`  // set when the organization's deliveries go one after another
+	DueAt           time.Time     `db:"due_at"`           // by the database's clock
+	EndpointVersion int64         `db:"endpoint_version"` // changes with every setting of the endpoint
+	TookOver        bool          `db:"took_over"`        // an earlier lease ended without a result: a possible duplicate
+	Troubled        bool          `db:"troubled"`         // the endpoint has failed since its last success
+	StartIn         time.Duration // when its turn is, after the claim (rate limit, recovery)
 
-	Token   int64     `db:"-"` // the fence
-	leaseAt time.Time // by the monotonic clock, before the lease was asked for
+	Token    int64     // the fence
+	leaseEnd time.Time // by the monotonic clock, never later than the database's
 }
 
-// Timeout is the deadline of one attempt.
-func (c Claimed) Timeout() time.Duration { return time.Duration(c.TimeoutSeconds) * time.Second }
-
-// MayStart says whether an attempt that begins now ends within the lease, so
-// that no other dispatcher can be sending the same delivery meanwhile. A process
-// that was stopped and continued finds here that it is too late.
-func (c Claimed) MayStart(now time.Time) bool {
-	return now.Sub(c.leaseAt) < LeaseMargin/2
+// MayStart says whether an attempt that begins now and takes up to timeout is
+// over, and can be settled, within the lease, so that no other dispatcher can be
+// sending the same delivery meanwhile. A process that was stopped and continued
+// finds here that it is too late.
+func (c Claimed) MayStart(now time.Time, timeout time.Duration) bool {
+	return now.Add(timeout + settleMargin).Before(c.leaseEnd)
 }
 
 // Result is what became of one attempt.

@@ -21,11 +21,12 @@ WITH mine AS (
     FOR UPDATE OF q
 )
 UPDATE sonicus.queue q
-SET due_at = clock_timestamp() + $3 * interval '1 millisecond', lease_token = NULL
+SET due_at = CASE WHEN $3 > 0 THEN clock_timestamp() + $3 * interval '1 millisecond' ELSE q.due_at END, lease_token = NULL, lease_until = NULL
 FROM mine
 WHERE q.delivery_id = mine.delivery_id`
 
-// Release gives leases back without an attempt, due again after wait.
+// Release gives leases back without an attempt, due again after wait; 0 leaves
+// them in their place.
 func Release(ctx context.Context, db *sqlx.DB, claimed []Claimed, wait time.Duration) error {
 	ids, tokens := make([]uuid.UUID, len(claimed)), make(pq.Int64Array, len(claimed))
 	for i, c := range claimed {

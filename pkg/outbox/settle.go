@@ -21,9 +21,9 @@ const settle = `
 WITH result AS (
     SELECT r.*, clock_timestamp() - r.age_ms * interval '1 millisecond' AS started_at
     FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::bigint[], $7::double precision[],
-                $8::real[], $9::integer[], $10::text[], $11::text[], $12::json[], $13::text[], $14::boolean[])
+                $8::real[], $9::integer[], $10::text[], $11::text[], $12::json[], $13::text[], $14::boolean[], $15::boolean[])
          AS r(delivery_id, token, number, status, failure_reason, retry_ms, age_ms,
-              duration_ms, http_status, reason, error, headers, body, truncated)
+              duration_ms, http_status, reason, error, headers, body, truncated, took_over)
 ), held AS (
     SELECT q.delivery_id, q.lease_token AS token
     FROM sonicus.queue q
@@ -34,7 +34,7 @@ WITH result AS (
     SELECT r.* FROM result r JOIN held USING (delivery_id, token)
 ), again AS (
     UPDATE sonicus.queue q
-    SET due_at = clock_timestamp() + m.retry_ms * interval '1 millisecond', lease_token = NULL
+    SET due_at = clock_timestamp() + m.retry_ms * interval '1 millisecond', retry = true, lease_token = NULL, lease_until = NULL
     FROM mine m
     WHERE q.delivery_id = m.delivery_id AND m.status = 'retrying'
 ), over AS (
@@ -50,13 +50,13 @@ WITH result AS (
     WHERE d.id = m.delivery_id AND d.id = ANY ($1::uuid[])
 ), logged AS (
     INSERT INTO sonicus.attempts (delivery_id, number, lease_token, started_at, duration_ms, http_status_code, reason,
-                                  error_message, response_headers, response_body, response_truncated, dispatcher)
+                                  error_message, response_headers, response_body, response_truncated, dispatcher, took_over)
     SELECT m.delivery_id, m.number, m.token, m.started_at, m.duration_ms, nullif(m.http_status, 0), nullif(m.reason, ''),
-           nullif(m.error, ''), m.headers, nullif(m.body, ''), m.truncated, $15
+           nullif(m.error, ''), m.headers, nullif(m.body, ''), m.truncated, $16, m.took_over
     FROM mine m
 )
 INSERT INTO sonicus.late_results (delivery_id, lease_token, number, started_at, duration_ms, http_status_code, reason, dispatcher)
-SELECT r.delivery_id, r.token, r.number, r.started_at, r.duration_ms, nullif(r.http_status, 0), nullif(r.reason, ''), $15
+SELECT r.delivery_id, r.token, r.number, r.started_at, r.duration_ms, nullif(r.http_status, 0), nullif(r.reason, ''), $16
 FROM result r
 WHERE (r.delivery_id, r.token) NOT IN (SELECT delivery_id, token FROM held)
   AND NOT EXISTS (SELECT FROM sonicus.attempts a
@@ -78,7 +78,7 @@ func Settle(ctx context.Context, tx *sqlx.Tx, dispatcher string, results []Resul
 	}
 	var late []uuid.UUID
 	err := tx.SelectContext(ctx, &late, settle, pq.Array(c.ids), c.tokens, pq.Array(c.numbers), c.statuses, c.failures, c.retries, c.ages,
-		c.durations, pq.Array(c.httpStatuses), c.reasons, c.errors, pq.Array(c.headers), c.bodies, c.truncated, dispatcher)
+		c.durations, pq.Array(c.httpStatuses), c.reasons, c.errors, pq.Array(c.headers), c.bodies, c.truncated, c.tookOver, dispatcher)
 	if err != nil {
 		return nil, fmt.Errorf("settle: %w", err)
 	}
@@ -94,7 +94,7 @@ type columns struct {
 
 	statuses, failures, reasons, errors, bodies pq.StringArray
 	headers                                     []*string
-	truncated                                   pq.BoolArray
+	truncated, tookOver                         pq.BoolArray
 }
 
 func (c *columns) add(r Result) {
@@ -111,6 +111,7 @@ func (c *columns) add(r Result) {
 	c.errors = append(c.errors, r.Error)
 	c.bodies = append(c.bodies, r.ResponseBody)
 	c.truncated = append(c.truncated, r.ResponseTruncated)
+	c.tookOver = append(c.tookOver, r.TookOver)
 	var headers *string
 	if r.ResponseHeaders != "" {
 		headers = (*string)(&r.ResponseHeaders)

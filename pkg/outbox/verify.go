@@ -64,7 +64,22 @@ var invariants = []struct{ rule, query string }{
 	{
 		"a lease ends",
 		`SELECT q.delivery_id FROM sonicus.queue q
-		 WHERE q.lease_token IS NOT NULL AND q.due_at > clock_timestamp() + interval '5 minutes'`,
+		 WHERE q.lease_until > clock_timestamp() + interval '5 minutes'`,
+	},
+	{
+		"a queue row is in the lane of its status",
+		`SELECT q.delivery_id FROM sonicus.queue q JOIN sonicus.deliveries d ON d.id = q.delivery_id
+		 WHERE q.retry <> (d.status = 'retrying')`,
+	},
+	{
+		"a delivery that waits for its turn has another one before it",
+		`SELECT q.delivery_id FROM sonicus.queue q
+		 WHERE q.due_at IS NULL AND NOT EXISTS (SELECT FROM sonicus.queue p WHERE p.endpoint_id = q.endpoint_id
+		                                        AND p.organization_id = q.organization_id AND p.position < q.position)`,
+	},
+	{
+		"an endpoint has its lane",
+		`SELECT e.id FROM sonicus.endpoints e LEFT JOIN sonicus.lanes l ON l.endpoint_id = e.id WHERE l.endpoint_id IS NULL`,
 	},
 }
 

@@ -1,0 +1,113 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/sonicus/webhooks/pkg/outbox"
+)
+
+const (
+	// firstWindow is how many requests a receiver gets at once before it has
+	// answered any: one that hangs from the start holds no more.
+	firstWindow = 4
+	// ahead is for how long a claim supplies a receiver, by its observed latency:
+	// the time that the next claim takes, and some. What is claimed beyond the
+	// requests that can be in flight would only grow old.
+	ahead = 12 * time.Millisecond
+	// askEvery is how often a busy receiver's lanes are asked for a few deliveries;
+	// for half of what it takes they are asked at once.
+	askEvery = 10 * time.Millisecond
+	// staleAfter is how long a claimed delivery may wait for a receiver that has
+	// become slow; then it is given back.
+	staleAfter = time.Second
+)
+
+// receiver is what this process knows of one endpoint's receiver. How many
+// requests it gets at once is a window that opens by one with every success and
+// halves with every failure, as in TCP.
+type receiver struct {
+	limit   int  // requests in flight, at most
+	window  int  // requests in flight, now
+	proven  bool // the last request that ended was a success
+	latency time.Duration
+
+	coming   int              // asked for by the claim that is under way
+	waiting  []outbox.Claimed // claimed; their requests have not begun
+	sending  int              // requests in flight
+	full     []*lane          // lanes that are asked again when there is room
+	lastAsk  time.Time
+	idleFrom time.Time // when the last of all that ended
+}
+
+func newReceiver(limit int) *receiver {
+	return &receiver{limit: limit, window: min(firstWindow, limit)}
+}
+
+// held is how many slots the receiver takes up, as far as settling has not begun.
+func (r *receiver) held() int { return r.coming + len(r.waiting) + r.sending }
+
+// supply is how many deliveries should be at hand: a window's worth, and what the
+// receiver answers while the next claim is under way.
+func (r *receiver) supply() int {
+	if r.latency == 0 {
+		return r.window
+	}
+	return r.window + int(time.Duration(r.window)*ahead/r.latency)
+}
+
+// wants is how many more deliveries to claim. When slots are scarce, only the
+// first attempts of receivers that answer get some, a few each: neither retries
+// nor receivers that hang can hold the last slots.
+func (r *receiver) wants(retry, scarce bool) int {
+	switch {
+	case !scarce:
+		return r.supply() - r.held()
+	case retry || !r.proven:
+		return 0
+	default:
+		return min(firstWindow, r.window) - r.held()
+	}
+}
+
+// askAt is when a lane that was refused for want of room is asked again.
+func (r *receiver) askAt(now time.Time) time.Time {
+	if r.held() <= r.supply()/2 {
+		return now
+	}
+	return latest(now, r.lastAsk.Add(askEvery))
+}
+
+// learn adjusts the window after a request.
+func (r *receiver) learn(took time.Duration, success bool) {
+	r.proven = success
+	if !success {
+		r.window = max(min(firstWindow, r.limit), r.window/2)
+		return
+	}
+	r.window = min(r.limit, r.window+1)
+	if r.latency == 0 {
+		r.latency = took
+	}
+	r.latency = max(r.latency+(took-r.latency)/8, time.Microsecond)
+}
+
+// next takes the longest waiting delivery if there is room for its request.
+func (r *receiver) next() (outbox.Claimed, bool) {
+	if len(r.waiting) == 0 || r.sending >= r.window {
+		return outbox.Claimed{}, false
+	}
+	c := r.waiting[0]
+	r.waiting = r.waiting[1:]
+	if len(r.waiting) == 0 {
+		r.waiting = nil // lets go of the payloads
+	}
+	r.sending++
+	return c, true
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
