@@ -28,6 +28,14 @@ build: ## Build bin/api and bin/dispatcher, static
 	@test -x bin/api || echo "building; the first time it takes about a minute"
 	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./cmd/api ./cmd/dispatcher
 
+# A benchmark and no test: targets that are missed do not make it fail.
+BENCH := $(if $(RATIO),--ratio $(RATIO)) $(if $(QUICK),--quick) $(if $(JSON),--json)
+
+.PHONY: bench
+bench: build ## Measure the ratios (RATIO=R1,W: these alone; QUICK=1: a smoke run; JSON=1)
+	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./scripts/bench
+	@exec bin/bench $(BENCH)
+
 # The race detector needs a C compiler; without one the tests still run.
 .PHONY: test
 test: ## Run every test, with the race detector (continuous integration runs the same)
