@@ -42,7 +42,7 @@ func (l *lab) spawn(program string, env []string, args ...string) (*child, error
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }()   // the child has its own
+	defer func() { _ = out.Close() }()     // the child has its own
 	c.cmd = exec.Command(program, args...) //nolint:noctx // ended in order by stop, not by a context
 	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr, c.cmd.SysProcAttr = append(ownEnvironment(), env...), out, out, endedWithUs()
 	if err := c.cmd.Start(); err != nil {
@@ -120,6 +120,9 @@ func (c *child) exit() error {
 
 // alive is an error when the child has ended by itself.
 func (c *child) alive() error {
+	if c == nil {
+		return nil
+	}
 	select {
 	case <-c.done:
 		return fmt.Errorf("%s has ended by itself: %w; its log ends with: %s", c.name, c.exit(), c.tail())

@@ -37,10 +37,10 @@ func (w *world) dispatch(ctx context.Context, settings ...string) (*child, error
 type deliveries struct {
 	*world
 	name     string
-	label    string      // what the sink counts
-	backlog  []uuid.UUID // endpoints that the backlog is for
-	others   func(ctx context.Context) error
+	backlog  []uuid.UUID                     // endpoints that the backlog is for
+	others   func(ctx context.Context) error // fills up what is not counted; may be nil
 	settings []string
+	warm     time.Duration
 	rate     float64 // deliveries/s to expect
 }
 
@@ -55,7 +55,7 @@ func (d *deliveries) prepare(ctx context.Context) error {
 	if d.rate == 0 {
 		d.rate = firstGuess
 	}
-	need := int(d.rate * 1.3 * (d.pace.warm + d.pace.slice + time.Second).Seconds())
+	need := int(d.rate * 1.3 * (d.warm + d.pace.slice + time.Second).Seconds())
 	have, err := d.queued(ctx, d.backlog)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (d *deliveries) run(ctx context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	got, err := d.window(ctx, d.label, c)
+	got, err := d.window(ctx, d.label, d.warm, c)
 	if err != nil {
 		return sample{}, err
 	}
@@ -109,8 +109,8 @@ func (d *deliveries) check(ctx context.Context, left int) error {
 	if err != nil {
 		return err
 	}
-	if arrived := counts.Requests[d.label]; int(arrived) != d.loaded-left {
-		return fmt.Errorf("%d requests arrived, but %d deliveries are settled", arrived, d.loaded-left)
+	if arrived, settled := counts.Requests[d.label], d.loaded.Load()-int64(left); arrived != settled {
+		return fmt.Errorf("%d requests arrived, but %d deliveries are settled", arrived, settled)
 	}
 	return nil
 }

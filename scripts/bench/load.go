@@ -28,7 +28,8 @@ type load struct {
 	endpoints []uuid.UUID
 	fanout    int           // deliveries of each event, to that many of the endpoints; the events go round
 	settled   bool          // sent in one attempt; otherwise pending and in the queue
-	from, to  time.Time     // when the events happened, evenly spread; the deliveries are due then
+	from, to  time.Time     // when the events happened, evenly spread
+	lead      time.Duration // how much later the deliveries are due
 	done      *atomic.Int64 // deliveries so far, for progress; may be nil
 }
 
@@ -76,9 +77,6 @@ func (w *world) copyIn(ctx context.Context, o load) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
-	if !o.settled {
-		w.loaded += o.events * o.fanout
-	}
 	return nil
 }
 
@@ -110,10 +108,14 @@ func (w *world) copyChunk(ctx context.Context, o load, first, end int) error {
 	if err != nil {
 		return err
 	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
 	if o.done != nil {
 		o.done.Add(int64(len(c.deliveries)))
 	}
-	return tx.Commit()
+	w.loaded.Add(int64(len(c.queue)))
+	return nil
 }
 
 // copyRows streams rows into a table of schema sonicus.
@@ -156,7 +158,7 @@ func newChunk(o load, first, end int) chunk {
 				continue
 			}
 			c.deliveries = append(c.deliveries, []any{delivery, id, endpoint, eventType, maxAttempts, time})
-			c.queue = append(c.queue, []any{delivery, endpoint, time})
+			c.queue = append(c.queue, []any{delivery, endpoint, at.Add(o.lead).UTC().Format(timeLayout)})
 		}
 	}
 	return c

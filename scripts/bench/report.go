@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -86,7 +87,11 @@ type report struct {
 	Rows    []result `json:"rows"`
 }
 
+// writeJSON leaves out what is not a number, which JSON cannot hold.
 func writeJSON(w io.Writer, r report) error {
+	for _, row := range r.Rows {
+		maps.DeleteFunc(row.Values, func(_ string, v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
+	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)

@@ -59,9 +59,9 @@ func (l *lab) sliceOf(ctx context.Context, s side) (got sample, err error) {
 	return got, err
 }
 
-// window measures what arrives at the sink under a label: from the first arrival
-// on, without the warm-up. check is asked at the end, and may be nil.
-func (l *lab) window(ctx context.Context, label string, c *child) (sample, error) {
+// window measures for a slice what c sends to the sink under a label: from the
+// first arrival on, without the warm-up.
+func (l *lab) window(ctx context.Context, label string, warm time.Duration, c *child) (sample, error) {
 	start, err := l.counts(ctx)
 	if err != nil {
 		return sample{}, err
@@ -69,7 +69,7 @@ func (l *lab) window(ctx context.Context, label string, c *child) (sample, error
 	if err := l.firstArrival(ctx, label, start.Requests[label], c); err != nil {
 		return sample{}, err
 	}
-	if !waitFor(ctx, l.pace.warm) {
+	if !waitFor(ctx, warm) {
 		return sample{}, ctx.Err()
 	}
 	return l.measure(ctx, label, l.pace.slice, c)
@@ -93,13 +93,15 @@ func (l *lab) firstArrival(ctx context.Context, label string, before int64, c *c
 	}
 }
 
-// measure counts for d from now on.
+// measure counts for d from now on. c is profiled if that is asked for, and must be alive
+// in the end; it may be nil.
 func (l *lab) measure(ctx context.Context, label string, d time.Duration, c *child) (sample, error) {
-	cpu, cpuErr := l.cpu()
+	foreign := l.watch()
 	from, err := l.counts(ctx)
 	if err != nil {
 		return sample{}, err
 	}
+	profiled := l.profile(ctx, c)
 	if !waitFor(ctx, d) {
 		return sample{}, ctx.Err()
 	}
@@ -107,11 +109,21 @@ func (l *lab) measure(ctx context.Context, label string, d time.Duration, c *chi
 	if err != nil {
 		return sample{}, err
 	}
-	got := sample{rate: float64(to.Requests[label]-from.Requests[label]) / time.Duration(to.At-from.At).Seconds(), foreign: math.NaN()}
-	if end, err := l.cpu(); err == nil && cpuErr == nil {
-		got.foreign = foreignShare(cpu, end)
+	got := sample{rate: float64(to.Requests[label]-from.Requests[label]) / time.Duration(to.At-from.At).Seconds()}
+	got.foreign = foreign()
+	return got, errors.Join(c.alive(), profiled())
+}
+
+// watch returns a function that says which CPU share others have had since.
+func (l *lab) watch() (share func() float64) {
+	from, err := l.cpu()
+	return func() float64 {
+		to, endErr := l.cpu()
+		if err != nil || endErr != nil {
+			return math.NaN()
+		}
+		return foreignShare(from, to)
 	}
-	return got, c.alive()
 }
 
 // cpu reads the clock of the machine's and our own CPU time.
@@ -156,7 +168,11 @@ func foreignOf(sides ...[]sample) *float64 {
 			shares = append(shares, s.foreign)
 		}
 	}
-	share := mean(shares)
+	return known(mean(shares))
+}
+
+// known is nil for what is not a number.
+func known(share float64) *float64 {
 	if math.IsNaN(share) {
 		return nil
 	}

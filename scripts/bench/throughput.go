@@ -6,8 +6,7 @@ import (
 	"regexp"
 )
 
-// endpointsOf is how many endpoints a row has, each with a port of its own: with
-// one alone the dispatcher's limit per endpoint would be what is measured.
+// usualEndpoints is how many a row has, each with a port of its own: with one alone the dispatcher's limit per endpoint would be what is measured.
 const usualEndpoints = 10
 
 // ordinary is a world with n endpoints that answer at once, and no api running.
@@ -20,7 +19,7 @@ func (l *lab) ordinary(ctx context.Context, label string, n int) (*deliveries, e
 	if err != nil {
 		return nil, err
 	}
-	return &deliveries{world: w, name: "dispatcher", label: label, backlog: ids}, w.stopAPI()
+	return &deliveries{world: w, name: "dispatcher", backlog: ids, warm: l.pace.warm}, w.stopAPI()
 }
 
 var posting = regexp.MustCompile(`(?m)^posting$`)
@@ -39,7 +38,7 @@ func (l *lab) rawSide(label string) side {
 		if _, err := c.await(ctx, posting); err != nil {
 			return sample{}, err
 		}
-		got, err := l.window(ctx, label, c)
+		got, err := l.window(ctx, label, l.pace.warm, c)
 		if err != nil {
 			return sample{}, err
 		}

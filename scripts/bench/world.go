@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,9 +31,9 @@ type world struct {
 
 	api       *child
 	apiURL    string
-	apiAdmin  string
 	endpoints []uuid.UUID
-	loaded    int // deliveries that were put into the queue
+	created   atomic.Int64
+	loaded    atomic.Int64 // deliveries that were put into the queue
 }
 
 var apiReady = regexp.MustCompile(`"msg":"api ready","process":"api","address":"([^"]+)","admin_address":"([^"]+)"`)
@@ -75,7 +76,7 @@ func (w *world) startAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.apiURL, w.apiAdmin = "http://"+found[1], found[2]
+	w.apiURL, w.api.admin = "http://"+found[1], found[2]
 	return nil
 }
 
@@ -90,16 +91,19 @@ func (w *world) settings() []string {
 	}
 }
 
-// register makes n endpoints, which sign, through the API.
+// register makes n endpoints, which sign, through the API. They are counted by
+// the sink under the world's label.
 func (w *world) register(ctx context.Context, n int, behaviour string, timeout time.Duration) ([]uuid.UUID, error) {
-	w.step("registering %d endpoints", n)
-	first := len(w.endpoints)
+	first, label := len(w.endpoints), w.label
+	if behaviour == "hang" {
+		label += "_hanging" // counted apart
+	}
 	for i := range n {
 		var made struct {
 			ID uuid.UUID `json:"id"`
 		}
 		err := w.create(ctx, "/api/v1/webhooks/endpoints", map[string]any{
-			"url": w.target(behaviour, w.label, first+i), "events": []string{"organization.created"}, "name": fmt.Sprintf("%s %d", behaviour, first+i),
+			"url": w.target(behaviour, label, first+i), "events": []string{"organization.created"}, "name": fmt.Sprintf("%s %d", behaviour, first+i),
 			"timeout_seconds": int(timeout.Seconds()), "generate_secret": true,
 		}, &made)
 		if err != nil {
@@ -108,6 +112,15 @@ func (w *world) register(ctx context.Context, n int, behaviour string, timeout t
 		w.endpoints = append(w.endpoints, made.ID)
 	}
 	return w.endpoints[first:], nil
+}
+
+// registerAs makes one endpoint.
+func (w *world) registerAs(ctx context.Context, behaviour string, timeout time.Duration) (uuid.UUID, error) {
+	ids, err := w.register(ctx, 1, behaviour, timeout)
+	if err != nil {
+		return uuid.UUID{}, err
+	}
+	return ids[0], nil
 }
 
 const attemptTimeout = 10 * time.Second // the service's default
@@ -141,11 +154,6 @@ func (w *world) create(ctx context.Context, path string, body, into any) error {
 	}
 	return json.Unmarshal(answer, into)
 }
-
-// apiClient keeps a connection for each of the clients that row R4 needs.
-var apiClient = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-	MaxIdleConns: createClients, MaxIdleConnsPerHost: createClients, DisableCompression: true,
-}}
 
 // stopAPI ends the api, so that rows without it have its CPU time.
 func (w *world) stopAPI() error { return w.api.stop() }
