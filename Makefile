@@ -34,6 +34,7 @@ BENCH := $(if $(RATIO),--ratio $(RATIO)) $(if $(QUICK),--quick) $(if $(JSON),--j
 .PHONY: bench
 bench: build ## Measure the ratios (RATIO=R1,W: these alone; QUICK=1: a smoke run; JSON=1)
 	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./scripts/bench
+	@cd scripts/bench/river && CGO_ENABLED=0 go build $(FLAGS) -o ../../../bin/bench-river .
 	@exec bin/bench $(BENCH)
 
 # The race detector needs a C compiler; without one the tests still run.

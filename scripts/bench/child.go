@@ -131,6 +131,20 @@ func (c *child) alive() error {
 	}
 }
 
+// finish waits for a child that ends by itself.
+func (c *child) finish(ctx context.Context) error {
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.stopped = true
+	if c.err != nil {
+		return fmt.Errorf("%s: %w; its log ends with: %s", c.name, c.err, c.tail())
+	}
+	return os.Remove(c.log)
+}
+
 // stop ends the child as its supervisor would, and removes its log.
 func (c *child) stop() error {
 	if c.stopped {
