@@ -38,8 +38,9 @@ type lab struct {
 	control    *http.Client
 	sink       sinkAddresses
 
-	spawned int
-	undo    []func() error
+	spawned  int
+	profiled bool
+	undo     []func() error
 }
 
 // open starts the server and the sink.

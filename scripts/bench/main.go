@@ -28,7 +28,7 @@ const usage = `usage: bench [flags]        measure the ratios and print a table
   --ratio R1,W    only these rows
   --quick         a smoke run: slices of a second, small tables; its figures mean nothing
   --json          print the table as JSON; progress goes to stderr
-  --profile DIR   one long slice per row; write cpu.pprof and heap.pprof of the program under test to DIR
+  --profile DIR   one row, one long slice of each side; write cpu.pprof and heap.pprof of the program under test to DIR
 
 It runs bin/api, bin/dispatcher, bin/bench and bin/bench-river, which make bench builds.
 Exit codes: 0 measured, whether the targets are met or not; 1 a row could not be measured; 2 wrong usage.
@@ -105,5 +105,8 @@ func parse(args []string) (options, error) {
 	}
 	var err error
 	o.rows, err = rowsNamed(*names)
+	if err == nil && o.profile != "" && len(o.rows) != 1 {
+		err = fmt.Errorf("%w: --profile takes one row: name it with --ratio", errUsage)
+	}
 	return o, err
 }

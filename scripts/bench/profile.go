@@ -14,11 +14,12 @@ import (
 // profile takes a CPU profile of the program while it is
 // being measured; the function that is returned waits for it and takes one of the
 // heap. Without --profile, or for a program without such an address, neither does
-// anything. Later slices overwrite the files of earlier ones.
+// anything. What is measured first is profiled: the side that the row is about.
 func (l *lab) profile(ctx context.Context, c *child) (finish func() error) {
-	if l.options.profile == "" || c == nil || c.admin == "" {
+	if l.options.profile == "" || c == nil || c.admin == "" || l.profiled {
 		return func() error { return nil }
 	}
+	l.profiled = true
 	seconds := max(1, int(min(l.pace.slice, profileLimit).Seconds()))
 	done := make(chan error, 1)
 	go func() {

@@ -31,15 +31,20 @@ func (w *world) walBetween(ctx context.Context, from, to walMark, n float64) (wa
 	if err := w.db.GetContext(ctx, &bytes, `SELECT pg_wal_lsn_diff($1::pg_lsn, $2::pg_lsn)::double precision`, to.LSN, from.LSN); err != nil {
 		return walUse{}, fmt.Errorf("read the size of the WAL: %w", err)
 	}
-	use := walUse{
-		bytes: bytes / n, records: float64(to.Records-from.Records) / n, images: float64(to.Images-from.Images) / n, imageBytes: math.NaN(),
-	}
-	var images float64
-	err := w.db.GetContext(ctx, &images, `SELECT coalesce(sum(fpi_size), 0)::double precision FROM pg_get_wal_stats($1::pg_lsn, $2::pg_lsn)`, from.LSN, to.LSN)
+	images := math.NaN()
+	var size float64
+	err := w.db.GetContext(ctx, &size, `SELECT coalesce(sum(fpi_size), 0)::double precision FROM pg_get_wal_stats($1::pg_lsn, $2::pg_lsn)`, from.LSN, to.LSN)
 	if err == nil {
-		use.imageBytes = images / n
+		images = size
 	}
-	return use, nil
+	return perDelivery(from, to, bytes, images, n), nil
+}
+
+// perDelivery divides; bytes and imageBytes are what was written between the marks.
+func perDelivery(from, to walMark, bytes, imageBytes, n float64) walUse {
+	return walUse{
+		bytes: bytes / n, records: float64(to.Records-from.Records) / n, images: float64(to.Images-from.Images) / n, imageBytes: imageBytes / n,
+	}
 }
 
 // untilEmpty waits until every delivery is settled. It looks at the sink first, because
