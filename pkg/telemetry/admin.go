@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof" //nolint:gosec // G108: it also registers with DefaultServeMux, which nothing serves
+	"net/http/pprof" // it also registers with http.DefaultServeMux, which nothing serves
 	"sync"
 	"sync/atomic"
 	"time"

@@ -70,7 +70,7 @@ func (d *deliveries) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := d.analyze(ctx, "VACUUM (ANALYZE)"); err != nil {
+	if err := d.vacuum(ctx); err != nil {
 		return err
 	}
 	return d.checkpoint(ctx)

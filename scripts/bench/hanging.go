@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,7 +33,7 @@ func measureHanging(ctx context.Context, l *lab) (result, error) {
 	if large.Values["ratio"] < small.Values["ratio"] {
 		r = large
 	}
-	r.Notes = append(small.Notes, large.Notes...)
+	r.Notes = slices.Concat(small.Notes, large.Notes)
 	r.Values = map[string]float64{
 		"ratio": r.Values["ratio"], "ratio_2_of_10": small.Values["ratio"], "ratio_10_of_50": large.Values["ratio"],
 	}

@@ -58,7 +58,7 @@ func (d *deliveries) loadHistory(ctx context.Context, n int) error {
 		return err
 	}
 	d.step("vacuuming %s settled deliveries", thousands(float64(n)))
-	if err := d.analyze(ctx, "VACUUM (ANALYZE)"); err != nil {
+	if err := d.vacuum(ctx); err != nil {
 		return err
 	}
 	return d.checkpoint(ctx)

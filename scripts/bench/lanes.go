@@ -42,7 +42,7 @@ func measureDeepLane(ctx context.Context, l *lab) (result, error) {
 		if err := w.pending(ctx, shallowLanes, shallow); err != nil {
 			return result{}, err
 		}
-		if err := w.analyze(ctx, "VACUUM (ANALYZE)"); err != nil {
+		if err := w.vacuum(ctx); err != nil {
 			return result{}, err
 		}
 		if err := l.checkpoint(ctx); err != nil {

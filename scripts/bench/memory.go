@@ -33,7 +33,7 @@ func measureMemory(ctx context.Context, l *lab) (result, error) {
 	if err := w.pending(ctx, l.pace.deep, ids); err != nil {
 		return result{}, err
 	}
-	if err := w.analyze(ctx, "VACUUM (ANALYZE)"); err != nil {
+	if err := w.vacuum(ctx); err != nil {
 		return result{}, err
 	}
 	if err := l.checkpoint(ctx); err != nil {

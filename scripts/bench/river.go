@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"regexp"
 	"strconv"
 )
@@ -136,7 +135,7 @@ func (j *riverJobs) run(ctx context.Context) (sample, error) {
 		return sample{}, err
 	}
 	if err := c.stop(); err != nil {
-		return sample{}, fmt.Errorf("River: %w", err)
+		return sample{}, err
 	}
 	left, err := j.left(ctx)
 	if err != nil {

@@ -140,7 +140,7 @@ func ratio(over, under []sample, limit float64) result {
 	a, b := rates(over), rates(under)
 	c := compare(a, b)
 	r := result{
-		Figure: fmt.Sprintf("%.2f", c.Median), Best: fmt.Sprintf("%.2f", c.Best), Met: c.Median >= limit,
+		Figure: fmt.Sprintf("%.3f", c.Median), Best: fmt.Sprintf("%.3f", c.Best), Met: c.Median >= limit,
 		Values:  map[string]float64{"ratio": c.Median, "best": c.Best, "over_per_second": median(a), "under_per_second": median(b)},
 		Foreign: foreignOf(over, under),
 	}

@@ -25,7 +25,7 @@ func measureSnapshot(ctx context.Context, l *lab) (result, error) {
 	if err := d.pending(ctx, 2*feedLow, d.backlog); err != nil {
 		return result{}, err
 	}
-	if err := d.analyze(ctx, "VACUUM (ANALYZE)"); err != nil {
+	if err := d.vacuum(ctx); err != nil {
 		return result{}, err
 	}
 	if err := l.checkpoint(ctx); err != nil {

@@ -66,7 +66,7 @@ func (d *deliveries) walPerDelivery(ctx context.Context, before func() error) (w
 	if err := d.pending(ctx, n, d.backlog); err != nil {
 		return walUse{}, err
 	}
-	if err := d.analyze(ctx, "VACUUM (ANALYZE)"); err != nil {
+	if err := d.vacuum(ctx); err != nil {
 		return walUse{}, err
 	}
 	if err := before(); err != nil {

@@ -61,7 +61,10 @@ func (l *lab) newWorld(ctx context.Context, label string) (*world, error) {
 		return nil, err
 	}
 	l.later(w.db.Close)
-	return w, w.startAPI(ctx)
+	if err := w.startAPI(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 func (w *world) startAPI(ctx context.Context) error {
@@ -158,11 +161,11 @@ func (w *world) create(ctx context.Context, path string, body, into any) error {
 // stopAPI ends the api, so that rows without it have its CPU time.
 func (w *world) stopAPI() error { return w.api.stop() }
 
-// analyze lets Postgres know what was loaded, as autovacuum would some time later.
-func (w *world) analyze(ctx context.Context, how string) error {
+// vacuum lets Postgres know what was loaded, as autovacuum would some time later.
+func (w *world) vacuum(ctx context.Context) error {
 	for _, table := range []string{"events", "deliveries", "attempts", "queue"} {
-		if _, err := w.db.ExecContext(ctx, how+" sonicus."+table); err != nil {
-			return fmt.Errorf("%s: %w", how, err)
+		if _, err := w.db.ExecContext(ctx, "VACUUM (ANALYZE) sonicus."+table); err != nil {
+			return fmt.Errorf("vacuum: %w", err)
 		}
 	}
 	return nil
