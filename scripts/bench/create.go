@@ -42,7 +42,7 @@ func (w *world) creating(name string) side {
 		for range createClients {
 			clients.Go(func() {
 				for !stopped.Load() && ctx.Err() == nil {
-					if err := w.createOrganization(ctx); err != nil {
+					if _, err := w.createOrganization(ctx); err != nil {
 						cancel(err)
 						return
 					}

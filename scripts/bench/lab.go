@@ -45,7 +45,8 @@ type lab struct {
 
 // open starts the server and the sink.
 func (l *lab) open(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "sonicus-bench-")
+	removeOrphans()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", logsPrefix, os.Getpid()))
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,7 @@ type world struct {
 	apiURL    string
 	endpoints []uuid.UUID
 	created   atomic.Int64
+	answered  sync.Map     // organization → when its 201 came (L)
 	loaded    atomic.Int64 // deliveries that were put into the queue
 }
 
@@ -151,9 +153,6 @@ func (w *world) create(ctx context.Context, path string, body, into any) error {
 	}
 	if response.StatusCode != http.StatusCreated {
 		return fmt.Errorf("POST %s answered %s: %s", path, response.Status, answer)
-	}
-	if into == nil {
-		return nil
 	}
 	return json.Unmarshal(answer, into)
 }
