@@ -47,7 +47,7 @@ func measureRiver(ctx context.Context, l *lab) (result, error) {
 	r.Values["ratio_river_default"], r.Values["best_river_default"] = c.Median, c.Best
 	r.note("against River with its default pause between fetches, %s, which limits it to 10,000 jobs/s: %.2f, best/best %.2f (%s/s)",
 		riverDefault, c.Median, c.Best, thousands(median(rates(samples[2]))))
-	r.note("%d workers, %d endpoints; River fetches every %s at the most often, signs nothing and logs no attempts; the dispatcher has %d in flight, %d for each endpoint",
+	r.note("%d workers, %d endpoints; River fetches at most every %s, signs nothing and logs no attempts; the dispatcher has %d in flight, %d for each endpoint",
 		riverWorkers, usualEndpoints, riverCooldown, riverWorkers, riverWorkers/usualEndpoints)
 	return r, nil
 }
