@@ -28,6 +28,24 @@ build: ## Build bin/api and bin/dispatcher, static
 	@test -x bin/api || echo "building; the first time it takes about a minute"
 	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./cmd/api ./cmd/dispatcher
 
+# A benchmark and no test: targets that are missed do not make it fail.
+BENCH := $(if $(RATIO),--ratio $(RATIO)) $(if $(QUICK),--quick) $(if $(JSON),--json)
+
+.PHONY: bench
+bench: benchbuild ## Measure the ratios (RATIO=R1,W: these alone; QUICK=1: a smoke run; JSON=1)
+	@exec bin/bench $(BENCH)
+
+.PHONY: profile
+profile: benchbuild ## Run one ratio (R1, or RATIO=…) under the profiler; files in bin/profile
+	@bin/bench --ratio $(or $(RATIO),R1) --profile bin/profile $(if $(QUICK),--quick)
+	@go tool pprof -top -nodecount=25 bin/profile/cpu.pprof
+	@go tool pprof -top -nodecount=25 bin/profile/heap.pprof
+
+.PHONY: benchbuild
+benchbuild: build
+	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./scripts/bench
+	@cd scripts/bench/river && CGO_ENABLED=0 go build $(FLAGS) -o ../../../bin/bench-river .
+
 # The race detector needs a C compiler; without one the tests still run.
 .PHONY: test
 test: ## Run every test, with the race detector (continuous integration runs the same)

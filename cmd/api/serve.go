@@ -65,6 +65,9 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 		return fmt.Errorf("SONICUS_ADMIN_ADDR: %w", err)
 	}
 	defer func() { _ = admin.Close() }()
+	if cfg.IsDevelopment() {
+		admin.ServeProfiles()
+	}
 
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return admin.Run(running) }) // answers while the database is awaited

@@ -63,6 +63,9 @@ func deliver(ctx, abort context.Context, args []string, getenv func(string) stri
 		return fmt.Errorf("SONICUS_ADMIN_ADDR: %w", err)
 	}
 	defer func() { _ = admin.Close() }()
+	if cfg.IsDevelopment() {
+		admin.ServeProfiles()
+	}
 
 	answering, stopAnswering := context.WithCancel(context.WithoutCancel(ctx)) // also while draining
 	answered := make(chan error, 1)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof" // it also registers with http.DefaultServeMux, which nothing serves
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ func (m Missing) Error() string { return string(m) }
 type Admin struct {
 	listener net.Listener
 	server   *http.Server
+	mux      *http.ServeMux
 	checks   []Check
 	log      *slog.Logger
 	unready  atomic.Bool // as last answered, so that only changes are logged
@@ -50,12 +52,11 @@ func ListenAdmin(ctx context.Context, addr string, log *slog.Logger, checks ...C
 	if err != nil {
 		return nil, fmt.Errorf("listen for the admin server: %w", err)
 	}
-	a := &Admin{listener: listener, checks: checks, log: log}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", healthz)
-	mux.HandleFunc("GET /readyz", a.readyz)
+	a := &Admin{listener: listener, mux: http.NewServeMux(), checks: checks, log: log}
+	a.mux.HandleFunc("GET /healthz", healthz)
+	a.mux.HandleFunc("GET /readyz", a.readyz)
 	a.server = &http.Server{
-		Handler:           withHeaders(mux),
+		Handler:           withHeaders(a.mux),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -64,6 +65,15 @@ func ListenAdmin(ctx context.Context, addr string, log *slog.Logger, checks ...C
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return a, nil
+}
+
+// ServeProfiles adds Go's profiles under /debug/pprof/, for go tool pprof. Call it
+// before Run, and not in production: a profile shows what the program works on, and
+// taking one costs CPU time.
+func (a *Admin) ServeProfiles() {
+	a.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	a.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
 // Addr is the address that is listened on, as host:port.

@@ -28,6 +28,13 @@ func start(t *testing.T, log *slog.Logger, checks ...telemetry.Check) *telemetry
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, admin)
+	return admin
+}
+
+// run answers until the test ends.
+func run(t *testing.T, admin *telemetry.Admin) {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- admin.Run(ctx) }()
@@ -37,7 +44,6 @@ func start(t *testing.T, log *slog.Logger, checks ...telemetry.Check) *telemetry
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return admin
 }
 
 type answer struct {
@@ -242,5 +248,23 @@ func TestProbeGivesUp(t *testing.T) {
 	defer cancel()
 	if err := telemetry.Probe(ctx, admin.Addr(), "/readyz"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestProfilesAreServedOnlyWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{"/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile"} {
+		if got := ask(t, http.MethodGet, "http://"+start(t, quiet()).Addr()+path); got.Code != http.StatusNotFound {
+			t.Errorf("%s: %d without ServeProfiles, want 404", path, got.Code)
+		}
+		admin, err := telemetry.ListenAdmin(t.Context(), "127.0.0.1:0", quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		admin.ServeProfiles()
+		run(t, admin)
+		if got := ask(t, http.MethodGet, "http://"+admin.Addr()+path); !strings.Contains(got.Body, want) {
+			t.Errorf("%s: %d %.100q, want %q in it", path, got.Code, got.Body, want)
+		}
 	}
 }

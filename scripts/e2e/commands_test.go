@@ -190,6 +190,25 @@ func TestHealthcheckAsksTheRunningProgram(t *testing.T) {
 	}
 }
 
+func TestProfilesAreServedInDevelopmentOnly(t *testing.T) {
+	t.Parallel()
+	for environment, want := range map[string]int{"production": http.StatusNotFound, "development": http.StatusOK} {
+		svc := start(t, settings{"SONICUS_ENV": environment})
+		for program, admin := range map[string]string{
+			"api": svc.api.field("api ready", "admin_address"), "dispatcher": svc.dispatcher().field("dispatcher started", "admin_address"),
+		} {
+			res, err := http.Get("http://" + admin + "/debug/pprof/heap")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != want {
+				t.Errorf("%s in %s: %d, want %d", program, environment, res.StatusCode, want)
+			}
+		}
+	}
+}
+
 func TestAPIWaitsForAPostgresThatIsNotThereYet(t *testing.T) {
 	t.Parallel()
 	server := pgtest.NewServer(t)
