@@ -50,8 +50,8 @@ func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, mad
 	}
 	started := time.Now()
 	r := d.sender.Send(ctx, webhook.Request{
-		URL: c.URL, EventType: c.EventType, EventID: c.EventID, EventTime: event.Timestamp(c.EventTime).String(),
-		DeliveryID: c.DeliveryID, Attempt: c.AttemptCount + 1, Body: []byte(c.Payload), Keys: keys, Timeout: c.Timeout(),
+		Target: d.sender.Target(c.URL, keys), EventType: c.EventType, EventID: c.EventID, EventTime: event.Timestamp(c.EventTime).String(),
+		DeliveryID: c.DeliveryID, Attempt: c.AttemptCount + 1, Body: []byte(c.Payload), Timeout: c.Timeout(),
 	})
 	if r.Reason != "" && ctx.Err() != nil { // cut off by a stop, which says nothing of the receiver
 		d.giveUpLease(c)

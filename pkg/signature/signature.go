@@ -17,10 +17,6 @@
 package signature
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"strconv"
 	"time"
 )
@@ -40,11 +36,7 @@ const (
 
 // Sonicus returns the value of X-Sonicus-Signature for body: "sha256=" and
 // lower-case hex. key is what [DecodeSecret] returned.
-func Sonicus(key, body []byte) string {
-	mac := hmac.New(sha256.New, key)
-	mac.Write(body)
-	return sonicusPrefix + hex.EncodeToString(mac.Sum(nil))
-}
+func Sonicus(key, body []byte) string { return string(newState(key).sonicus(nil, body)) }
 
 // Standard returns one entry of webhook-signature: "v1," and base64. Entries for
 // several keys are joined with a space. at counts in whole seconds. id must not
@@ -55,8 +47,5 @@ func Standard(key []byte, id string, at time.Time, body []byte) string {
 }
 
 func standard(key []byte, id, timestamp string, body []byte) string {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(id + "." + timestamp + "."))
-	mac.Write(body)
-	return standardPrefix + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	return string(newState(key).standard(nil, id, []byte(timestamp), body))
 }

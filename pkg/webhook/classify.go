@@ -44,6 +44,8 @@ func fromError(err, ended error, reached phase) Reason {
 		return BlockedAddress
 	}
 	switch {
+	case errors.Is(err, errForeignTarget):
+		return Internal
 	case errors.Is(ended, context.Canceled):
 		return Canceled
 	case errors.Is(ended, context.DeadlineExceeded):

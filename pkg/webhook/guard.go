@@ -105,7 +105,7 @@ func (g *Guard) Precheck(raw string) error {
 }
 
 // resolve returns every address of the target, none when there is none yet.
-func (g *Guard) resolve(ctx context.Context, t target) ([]netip.Addr, error) {
+func (g *Guard) resolve(ctx context.Context, t parsed) ([]netip.Addr, error) {
 	if t.addr.IsValid() {
 		return []netip.Addr{t.addr}, nil
 	}
@@ -119,10 +119,10 @@ func (g *Guard) resolve(ctx context.Context, t target) ([]netip.Addr, error) {
 }
 
 // check is what can be said of a URL without looking its host up.
-func (g *Guard) check(raw string) (target, error) {
+func (g *Guard) check(raw string) (parsed, error) {
 	t, err := g.parse(raw)
 	if err != nil {
-		return target{}, err
+		return parsed{}, err
 	}
 	if t.addr.IsValid() {
 		return t, g.CheckAddr(netip.AddrPortFrom(t.addr, t.port))

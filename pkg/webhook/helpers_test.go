@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -26,7 +27,22 @@ func loopback() webhook.Policy {
 	return webhook.Policy{AllowHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 }
 
-func newSender(t testing.TB, o webhook.Options) *webhook.Sender {
+// sender makes a new Target for every Send, so that a test can say where to and with
+// which keys in one place.
+type sender struct{ *webhook.Sender }
+
+type attempt struct {
+	webhook.Request
+	URL  string
+	Keys [][]byte
+}
+
+func (s sender) Send(ctx context.Context, a attempt) webhook.Result {
+	a.Target = s.Target(a.URL, a.Keys)
+	return s.Sender.Send(ctx, a.Request)
+}
+
+func newSender(t testing.TB, o webhook.Options) sender {
 	t.Helper()
 	if o.Guard == nil {
 		o.Guard = webhook.NewGuard(loopback())
@@ -36,16 +52,16 @@ func newSender(t testing.TB, o webhook.Options) *webhook.Sender {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.CloseIdle)
-	return s
+	return sender{s}
 }
 
-func request(url string) webhook.Request {
-	return webhook.Request{
-		URL: url, EventType: "organization.created", EventTime: "2025-08-07T16:20:52.123456Z",
+func request(url string) attempt {
+	return attempt{URL: url, Keys: [][]byte{[]byte("optional-secret-for-signatures")}, Request: webhook.Request{
+		EventType: "organization.created", EventTime: "2025-08-07T16:20:52.123456Z",
 		EventID:    uuid.MustParse("550e8400-e29b-41d4-a716-446655440000"),
 		DeliveryID: uuid.MustParse("0198b5a4-7d1c-7f5e-9a55-1c0ffee00001"),
-		Attempt:    3, Body: []byte(body), Keys: [][]byte{[]byte("optional-secret-for-signatures")}, Timeout: 20 * time.Second,
-	}
+		Attempt:    3, Body: []byte(body), Timeout: 20 * time.Second,
+	}}
 }
 
 // send sends once with a Sender of its own.

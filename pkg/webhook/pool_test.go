@@ -86,15 +86,3 @@ func eventually(t testing.TB, done func() bool, what string) {
 		<-time.After(10 * time.Millisecond)
 	}
 }
-
-func BenchmarkSend(b *testing.B) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
-	defer s.Close()
-	sender := newSender(b, webhook.Options{})
-	b.ReportAllocs()
-	for b.Loop() {
-		if got := sender.Send(b.Context(), request(s.URL)); got.Reason != "" {
-			b.Fatalf("got %+v", got)
-		}
-	}
-}

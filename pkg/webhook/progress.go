@@ -1,9 +1,6 @@
 package webhook
 
-import (
-	"net/http/httptrace"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // phase is how far an attempt has come.
 type phase int32
@@ -47,17 +44,5 @@ func (p *progress) reach(to phase) {
 		if now >= int32(to) || p.furthest.CompareAndSwap(now, int32(to)) {
 			return
 		}
-	}
-}
-
-// trace has no Got1xxResponse: with it, the transport would stop counting the
-// bytes of 1xx answers.
-func (p *progress) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		DNSStart:          func(httptrace.DNSStartInfo) { p.reach(resolving) },
-		ConnectStart:      func(string, string) { p.reach(connecting) },
-		TLSHandshakeStart: func() { p.reach(handshaking) },
-		GotConn:           func(httptrace.GotConnInfo) { p.reach(sending) },
-		WroteRequest:      func(httptrace.WroteRequestInfo) { p.reach(waiting) },
 	}
 }

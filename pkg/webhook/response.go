@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -24,42 +25,69 @@ var storedNames = []string{
 }
 
 func storedHeaders(h http.Header) map[string]string {
-	kept := map[string]string{}
+	var kept map[string]string
 	for _, name := range storedNames {
 		if values := h[name]; len(values) > 0 {
-			kept[name], _ = clean([]byte(strings.Join(values, ", ")), maxHeaderValue)
+			if kept == nil {
+				kept = make(map[string]string)
+			}
+			kept[name], _ = clean(strings.Join(values, ", "), maxHeaderValue)
 		}
 	}
 	return kept
 }
 
+// heads are buffers for the beginning of a response body, used again and again.
+var heads = sync.Pool{New: func() any { return new([maxStoredBody + 1]byte) }}
+
 // readBody reads at most 64 KiB and keeps the beginning as text. No error matters
 // here: the status has decided already, and the caller closes the connection unless
 // the body was read to its end.
 func readBody(resp *http.Response) (text string, truncated bool) {
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return "", false // the connection itself, not a body
+	if resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == http.NoBody {
+		return "", false // the connection itself is not a body
 	}
-	head, err := io.ReadAll(io.LimitReader(resp.Body, maxStoredBody+1))
-	if err == nil && len(head) > maxStoredBody { // the rest, so that the connection can be used again
-		_, _ = io.CopyN(io.Discard, resp.Body, maxReadBody-int64(len(head)))
+	buf, _ := heads.Get().(*[maxStoredBody + 1]byte) // the pool holds nothing else
+	defer heads.Put(buf)
+	n, err := readFull(resp.Body, buf[:])
+	if err == nil && n > maxStoredBody { // the rest, so that the connection can be used again
+		_, _ = io.CopyN(io.Discard, resp.Body, maxReadBody-int64(n))
 	}
-	text, truncated = clean(head, maxStoredBody)
+	text, truncated = clean(buf[:n], maxStoredBody)
 	return text, truncated || err != nil
+}
+
+// readFull reads until buf is full or the body ends. The error is nil unless the
+// body ended badly: io.ReadFull could not tell that from a body that is cut.
+func readFull(body io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var got int
+		got, err = body.Read(buf[n:])
+		n += got
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
 }
 
 // clean makes text that can be stored and shown anywhere: valid UTF-8 of at most
 // limit bytes, with bytes that are not UTF-8 as \xNN and control and format
 // characters escaped as in Go (\n, \x00, \u202e). Postgres refuses NUL in a text, and
 // terminals obey the others. cut says that not everything fitted.
-func clean(raw []byte, limit int) (text string, cut bool) {
+func clean[T string | []byte](raw T, limit int) (text string, cut bool) {
+	text = string(raw)
+	if len(text) <= limit && isHarmless(text) {
+		return text, false
+	}
 	var b strings.Builder
-	for len(raw) > 0 {
-		r, size := utf8.DecodeRune(raw)
-		piece := string(raw[:size])
+	b.Grow(min(max(limit, 0), len(text)))
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		piece := text[:size]
 		switch {
 		case r == utf8.RuneError && size == 1:
-			piece = fmt.Sprintf(`\x%02x`, raw[0])
+			piece = fmt.Sprintf(`\x%02x`, text[0])
 		case !unicode.IsPrint(r):
 			piece = strings.Trim(strconv.QuoteRune(r), "'")
 		}
@@ -67,9 +95,14 @@ func clean(raw []byte, limit int) (text string, cut bool) {
 			return b.String(), true
 		}
 		b.WriteString(piece)
-		raw = raw[size:]
+		text = text[size:]
 	}
 	return b.String(), false
+}
+
+// isHarmless reports whether clean has nothing to escape.
+func isHarmless(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // retryAfter reads Retry-After: whole seconds, or an HTTP date, which is compared

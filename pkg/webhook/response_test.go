@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode"
@@ -98,12 +99,13 @@ func TestStoredHeadersAreFewAndSmall(t *testing.T) {
 	}
 }
 
-// A Sender that was never made by NewSender has a nil guard: a defect like any other.
+// A Sender that was never made by NewSender has no transport: a defect like any other.
 func TestPanicBecomesAResult(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	s := &Sender{log: slog.New(slog.NewTextHandler(&log, nil))}
-	got := s.Send(t.Context(), Request{URL: "https://hooks.example.com/?token=c4n4ry", Keys: [][]byte{[]byte("c4n4ry")}})
+	target := &Target{url: &url.URL{Scheme: "https", Host: "hooks.example.com", RawQuery: "token=c4n4ry"}}
+	got := s.Send(t.Context(), Request{Target: target, Body: []byte("c4n4ry")})
 	if got.Reason != Internal || got.Error == "" || got.Sent || got.Took <= 0 {
 		t.Errorf("got %+v", got)
 	}

@@ -1,16 +1,15 @@
 package webhook
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"os"
 	"runtime/debug"
@@ -34,15 +33,23 @@ const (
 // is being closed is a lost attempt.
 const (
 	idleLimit          = 4 * time.Second
-	maxIdle            = 512
+	defaultIdle        = 512
 	defaultIdlePerHost = 32
 )
+
+// Sessions kept for resumption, one per host: a connection that is opened again
+// then costs no certificate and half the arithmetic. Receivers choose the size of
+// what is kept, 64 KiB and a certificate chain at most.
+const maxSessions = 256
+
+var errForeignTarget = errors.New("webhook: the target was made by another Sender")
 
 // Options of a Sender. The zero value is usable and the strictest.
 type Options struct {
 	Guard       *Guard       // default: NewGuard(Policy{}), public https targets only
 	CAFile      string       // PEM file of authorities trusted beside the system's; default none
 	Proxy       *url.URL     // http, https or socks5; default none, whatever HTTP_PROXY says. With a proxy the check of resolved addresses is the proxy's job
+	Idle        int          // idle connections kept in all; default 512. Set it to the number of attempts in flight
 	IdlePerHost int          // idle connections kept per host; default 32. Set it to the number of attempts in flight per endpoint
 	Log         *slog.Logger // told of defects only; default none
 }
@@ -89,16 +96,23 @@ func newTransport(o Options, roots *x509.CertPool) *http.Transport {
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  nil, // not ProxyFromEnvironment
-		DialContext:            dialer.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		DialContext:            dialing(dialer.DialContext),
+		TLSClientConfig:        tlsConfig(roots),
 		TLSHandshakeTimeout:    handshakeLimit,
 		Protocols:              protocols,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		MaxIdleConns:           maxIdle,
+		MaxIdleConns:           cmp.Or(o.Idle, defaultIdle),
 		MaxIdleConnsPerHost:    cmp.Or(o.IdlePerHost, defaultIdlePerHost),
 		IdleConnTimeout:        idleLimit,
 	}
+}
+
+// tlsConfig resumes sessions. That weakens no check: a session belongs to one host
+// name, and before it is offered again crypto/tls verifies name, dates and chain of
+// the certificate that it began with. There is no early data, which could be replayed.
+func tlsConfig(roots *x509.CertPool) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(maxSessions)}
 }
 
 // authorities returns nil, which means the system's, unless a file adds to them.
@@ -128,20 +142,21 @@ func (s *Sender) CloseIdle() { s.transport.CloseIdleConnections() }
 // most once.
 func (s *Sender) Send(ctx context.Context, r Request) (result Result) {
 	start := time.Now()
-	var p progress
+	a := new(attempt)
 	defer func() {
 		if v := recover(); v != nil {
 			// The value may hold anything; its type and the stack cannot.
 			s.log.ErrorContext(ctx, "webhook send panicked", slog.String("panic", fmt.Sprintf("%T", v)),
 				slog.String("delivery_id", r.DeliveryID.String()), slog.String("stack", string(debug.Stack())))
-			result = Result{Reason: Internal, Error: explain(Internal, 0, p.reached(), 0, nil)}
+			result = Result{Reason: Internal, Error: explain(Internal, 0, a.reached(), 0, nil)}
 		}
 		result.Took = time.Since(start)
-		result.Sent = p.reached() >= sending
+		result.Sent = a.reached() >= sending
 	}()
-	ctx, cancel := context.WithTimeout(ctx, timeout(r.Timeout))
+	limited, cancel := context.WithTimeout(ctx, timeout(r.Timeout))
 	defer cancel()
-	return s.send(ctx, r, start, &p)
+	a.Context = limited
+	return s.send(r, start, a)
 }
 
 func timeout(asked time.Duration) time.Duration {
@@ -151,15 +166,15 @@ func timeout(asked time.Duration) time.Duration {
 	return min(asked, MaxTimeout)
 }
 
-func (s *Sender) send(ctx context.Context, r Request, start time.Time, p *progress) Result {
-	resp, err := s.roundTrip(ctx, r, start, p)
+func (s *Sender) send(r Request, start time.Time, a *attempt) Result {
+	resp, err := s.roundTrip(r, start, a)
 	if err != nil {
-		reason := fromError(err, ctx.Err(), p.reached())
-		return Result{Reason: reason, Error: explain(reason, 0, p.reached(), time.Since(start), err)}
+		reason := fromError(err, a.Err(), a.reached())
+		return Result{Reason: reason, Error: explain(reason, 0, a.reached(), time.Since(start), err)}
 	}
 	defer func() { _ = resp.Body.Close() }() // the answer is known, whatever Close says
 	result := Result{StatusCode: resp.StatusCode, Reason: fromStatus(resp.StatusCode)}
-	result.Error = explain(result.Reason, resp.StatusCode, p.reached(), 0, nil)
+	result.Error = explain(result.Reason, resp.StatusCode, a.reached(), 0, nil)
 	result.Headers = storedHeaders(resp.Header)
 	result.RetryAfter = retryAfter(resp.Header, time.Now())
 	result.Body, result.Truncated = readBody(resp)
@@ -168,18 +183,12 @@ func (s *Sender) send(ctx context.Context, r Request, start time.Time, p *progre
 
 // roundTrip uses the transport itself: an http.Client would add redirects, cookies
 // and a second way of timing out.
-func (s *Sender) roundTrip(ctx context.Context, r Request, now time.Time, p *progress) (*http.Response, error) {
-	t, err := s.guard.check(r.URL)
-	if err != nil {
-		return nil, err
+func (s *Sender) roundTrip(r Request, now time.Time, a *attempt) (*http.Response, error) {
+	switch {
+	case r.Target.guard != s.guard:
+		return nil, errForeignTarget
+	case r.Target.refused != nil:
+		return nil, r.Target.refused
 	}
-	// NewRequest sets GetBody. The transport uses it for one thing only, as long as
-	// there is no Idempotency-Key header: to send on another connection when the
-	// receiver had closed the idle one and not a byte was written to it.
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, p.trace()), http.MethodPost, t.url.String(), bytes.NewReader(r.Body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header = headers(r, now)
-	return s.transport.RoundTrip(req)
+	return s.transport.RoundTrip(a.request(r, now))
 }

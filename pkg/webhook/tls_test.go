@@ -100,7 +100,7 @@ type counter struct{ n *atomic.Int64 }
 
 func (c counter) Write(p []byte) (int, error) { c.n.Add(int64(len(p))); return len(p), nil }
 
-func tlsSender(t testing.TB, ca *authority) *webhook.Sender {
+func tlsSender(t testing.TB, ca *authority) sender {
 	t.Helper()
 	_, resolver := newNameServer(t, "127.0.0.1")
 	p := loopback()

@@ -22,14 +22,13 @@ import (
 
 // Request is one attempt to deliver one event to one endpoint.
 type Request struct {
-	URL        string        // as Guard.CheckURL returned it
+	Target     *Target       // made by the same Sender
 	EventType  string        // for X-Sonicus-Event
 	EventID    uuid.UUID     // for X-Sonicus-Event-ID and webhook-id; the same on every retry
 	EventTime  string        // for X-Sonicus-Timestamp, already formatted
 	DeliveryID uuid.UUID     // for X-Sonicus-Delivery-ID
 	Attempt    int           // for X-Sonicus-Attempt, from 1
 	Body       []byte        // sent and signed as it is; not to be changed afterwards
-	Keys       [][]byte      // signing keys, the current one first; none: unsigned
 	Timeout    time.Duration // for everything; 0 means 10 s, more than 30 s means 30 s
 }
 
@@ -38,10 +37,10 @@ type Result struct {
 	StatusCode int               // of the answer; 0 when none came
 	Reason     Reason            // why it failed; empty on 2xx
 	Error      string            // the reason as a sentence for people, without secrets or addresses; empty on 2xx
-	Headers    map[string]string // some response headers by canonical name, at most 8 KiB; nil without an answer
+	Headers    map[string]string // some response headers by canonical name, at most 8 KiB; nil when there are none
 	Body       string            // the beginning of the response body as text, at most 4 KiB
 	Truncated  bool              // the body was longer than Body shows, or ended badly
-	Took       time.Duration     // from the first look at the URL to the end of the body
+	Took       time.Duration     // from the call to the end of the body
 	RetryAfter time.Duration     // what the receiver asked for, at most 24 h; 0: nothing
 	Sent       bool              // bytes of the request may have reached the receiver
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // capture sends r to a peer that keeps the request's bytes.
-func capture(t *testing.T, r webhook.Request) (wire, url string) {
+func capture(t *testing.T, r attempt) (wire, url string) {
 	t.Helper()
 	var raw bytes.Buffer
 	done := make(chan struct{})
