@@ -21,12 +21,18 @@ const (
 	maxEvents      = 50
 	maxSecret      = 200 // characters; 64 bytes are 95 with prefix and base64
 
-	minTimeout, maxTimeout, defaultTimeout = 1, 30, 10
-	minRetries, maxRetries, defaultRetries = 0, 50, 9
-	minRate, maxRate                       = 1, 10_000
-	minConcurrency, maxConcurrency         = 1, 1000
-	minFailures, maxFailures               = 0, 1000
-	minOpenSeconds, maxOpenSeconds         = 1, 86_400
+	defaultTimeout = 10
+	defaultRetries = 9
+)
+
+// The numbers that an endpoint's settings take.
+var (
+	TimeoutSeconds        = Range{1, 30}
+	MaxRetries            = Range{0, 50}
+	RateLimit             = Range{1, 10_000}
+	MaxConcurrency        = Range{1, 1000}
+	BreakerFailures       = Range{0, 1000}
+	BreakerMaxOpenSeconds = Range{1, 86_400}
 )
 
 // Checked is an endpoint that has passed [Store.Check].
@@ -71,13 +77,10 @@ func (s *Store) Check(ctx context.Context, n New, path string) (Checked, error) 
 // database and DNS. path is as for [Store.Check].
 func (s *Store) CheckFields(n New, path string) []problem.Field {
 	return under(path, slices.Concat(s.checkURL(n.URL), checkEvents(n.Events), CheckText("name", n.Name, maxName), checkDescription(n.Description),
-		checkRange("timeout_seconds", n.TimeoutSeconds, minTimeout, maxTimeout),
-		checkRange("max_retries", n.MaxRetries, minRetries, maxRetries),
-		checkRange("rate_limit", n.RateLimit, minRate, maxRate),
-		checkRange("max_concurrency", n.MaxConcurrency, minConcurrency, maxConcurrency),
-		checkOrdering(n.Ordering),
-		checkRange("breaker_failures", n.BreakerFailures, minFailures, maxFailures),
-		checkRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, minOpenSeconds, maxOpenSeconds), checkSecret(n)))
+		CheckRange("timeout_seconds", n.TimeoutSeconds, TimeoutSeconds), CheckRange("max_retries", n.MaxRetries, MaxRetries),
+		CheckRange("rate_limit", n.RateLimit, RateLimit), CheckRange("max_concurrency", n.MaxConcurrency, MaxConcurrency),
+		checkOrdering(n.Ordering), CheckRange("breaker_failures", n.BreakerFailures, BreakerFailures),
+		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkSecret(n)))
 }
 
 func under(path string, found []problem.Field) []problem.Field {
@@ -163,13 +166,6 @@ func checkDescription(d string) []problem.Field {
 		return nil
 	}
 	return CheckText("description", d, maxDescription)
-}
-
-func checkRange(field string, v *int, low, high int) []problem.Field {
-	if v == nil || (*v >= low && *v <= high) {
-		return nil
-	}
-	return wrong(field, "out_of_range", fmt.Sprintf("use a whole number from %d to %d", low, high))
 }
 
 func checkOrdering(o *string) []problem.Field {

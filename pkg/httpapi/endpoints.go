@@ -52,14 +52,14 @@ func endpointFields(f *fields) endpoint.New {
 		OrganizationID: f.id("organization_id"),
 		SecretKey:      (*secret.Value)(f.optionalText("secret_key")),
 		GenerateSecret: f.flag("generate_secret"),
-		TimeoutSeconds: f.integer("timeout_seconds"),
-		MaxRetries:     f.integer("max_retries"),
-		RateLimit:      f.integer("rate_limit"),
-		MaxConcurrency: f.integer("max_concurrency"),
+		TimeoutSeconds: f.integer("timeout_seconds", endpoint.TimeoutSeconds),
+		MaxRetries:     f.integer("max_retries", endpoint.MaxRetries),
+		RateLimit:      f.integer("rate_limit", endpoint.RateLimit),
+		MaxConcurrency: f.integer("max_concurrency", endpoint.MaxConcurrency),
 		Ordering:       f.optionalText("ordering"),
 
-		BreakerFailures:       f.integer("breaker_failures"),
-		BreakerMaxOpenSeconds: f.integer("breaker_max_open_seconds"),
+		BreakerFailures:       f.integer("breaker_failures", endpoint.BreakerFailures),
+		BreakerMaxOpenSeconds: f.integer("breaker_max_open_seconds", endpoint.BreakerMaxOpenSeconds),
 	}
 }
 
