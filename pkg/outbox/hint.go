@@ -61,36 +61,32 @@ func (h *Hinter) Hint(endpoints []uuid.UUID) {
 	}
 }
 
-// Run sends the hints until ctx ends, and then the one that still waits.
+// Run sends the hints until ctx ends, and then the one that still waits. The end
+// of ctx cuts no hint off, so it can take five seconds more.
 func (h *Hinter) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			h.last(context.WithoutCancel(ctx))
+			select {
+			case <-h.wake:
+				h.notify(ctx)
+			default:
+			}
 			return
 		case <-h.wake:
-		}
-		if err := h.notify(ctx); err != nil && ctx.Err() == nil {
-			h.log.DebugContext(ctx, "hint not sent", slog.Any("error", err))
+			h.notify(ctx)
 		}
 	}
 }
 
-func (h *Hinter) last(ctx context.Context) {
-	select {
-	case <-h.wake:
-		_ = h.notify(ctx) // the poll finds what this would have told
-	default:
-	}
-}
-
-// notify is a transaction of its own. A hint need not survive a crash, so its
-// commit does not wait for the disk.
-func (h *Hinter) notify(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// notify is a transaction of its own. Postgres does not wait for the disk when one
+// has only notified (measured), so synchronous_commit need not be switched off.
+func (h *Hinter) notify(ctx context.Context) {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	_, err := h.db.ExecContext(ctx, `SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)`, channel, h.take())
-	return err
+	if _, err := h.db.ExecContext(limited, `SELECT pg_notify($1, $2)`, channel, h.take()); err != nil {
+		h.log.DebugContext(limited, "hint not sent, the poll finds what it would have told", slog.Any("error", err))
+	}
 }
 
 // take returns what waits as a payload: ids with commas between, or nothing, which

@@ -53,9 +53,9 @@ func TestHintOfNothingIsNotSent(t *testing.T) {
 func TestHintOfTooManyEndpointsMeansAll(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
-	ids := make([]uuid.UUID, 216)
-	for i := range ids {
-		ids[i] = uuid.New()
+	var ids []uuid.UUID
+	for range 216 {
+		ids = append(ids, uuid.New())
 	}
 	h := outbox.NewHinter(l.db, quiet)
 	go h.Run(l.ctx)
