@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -20,18 +21,11 @@ import (
 // second run writes nothing. due_at is the clock's, not the transaction's: due
 // times must not tie.
 //
-// delivery_id is sonicus.delivery_id(event, endpoint, 1) written out: Postgres
-// cannot inline that function, and calling it doubles the cost of the statement.
-//
-// The lock of the organization is taken only when an endpoint wants its
-// deliveries in order. It makes those who publish for the organization at the
-// same time wait for each other before they look at the queue, in [follow].
+// id is sonicus.delivery_id($1, endpoint_id, 1) written out, with what of it is
+// the event's as $7: Postgres cannot inline that function.
 const publish = `matched AS MATERIALIZED (
-    SELECT e.id AS endpoint_id, 1 + e.max_retries AS max_attempts,
-           e.ordering = 'organization' AND $3::uuid IS NOT NULL AS ordered,
-           (substr(translate($1::uuid::text, '-', ''), 1, 12)
-            || '7' || substr(h, 1, 3)
-            || translate(substr(h, 4, 1), '0123456789abcdef', '89ab89ab89ab89ab') || substr(h, 5, 15))::uuid AS delivery_id
+    SELECT e.id AS endpoint_id, 1 + e.max_retries AS max_attempts, e.ordering = 'organization' AND $3::uuid IS NOT NULL AS ordered,
+           ($7 || substr(h, 1, 3) || translate(substr(h, 4, 1), '0123456789abcdef', '89ab89ab89ab89ab') || substr(h, 5, 15))::uuid AS id
     FROM sonicus.endpoints e CROSS JOIN LATERAL (SELECT md5($1::uuid::text || e.id::text || '1') AS h) h
     WHERE e.is_active AND e.deleted_at IS NULL
       AND (e.organization_id IS NULL OR e.organization_id = $3)
@@ -41,18 +35,20 @@ const publish = `matched AS MATERIALIZED (
     VALUES ($1, $2, $3, $4, $5, (SELECT count(*) FROM matched))
     ON CONFLICT (id) DO NOTHING
     RETURNING id
+), new AS MATERIALIZED (
+    SELECT m.id, m.endpoint_id, m.max_attempts, m.ordered FROM published p, matched m
 ), written AS (
     INSERT INTO sonicus.deliveries (id, event_id, endpoint_id, event_type, max_attempts, created_at)
-    SELECT m.delivery_id, p.id, m.endpoint_id, $2, m.max_attempts, $5
-    FROM published p, matched m
+    SELECT n.id, $1, n.endpoint_id, $2, n.max_attempts, $5 FROM new n
 ), queued AS (
     INSERT INTO sonicus.queue (delivery_id, endpoint_id, due_at)
-    SELECT m.delivery_id, m.endpoint_id, clock_timestamp()
-    FROM published p, matched m
-    WHERE NOT m.ordered
+    SELECT n.id, n.endpoint_id, clock_timestamp() FROM new n WHERE NOT n.ordered
 )
-SELECT m.endpoint_id, CASE WHEN m.ordered THEN pg_advisory_xact_lock(hashtextextended($3::uuid::text, 6)) IS NOT NULL ELSE false END AS ordered
-FROM published p, matched m`
+SELECT n.endpoint_id, n.ordered FROM new n`
+
+// turn makes those who publish for one organization at the same time wait for
+// each other before they look at the queue.
+const turn = `SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 6))`
 
 // follow queues the deliveries to endpoints that want those of an organization
 // one after another. A row that has another before it waits for that to be done.
@@ -97,7 +93,7 @@ func With(change string) Statement {
 }
 
 // ownArguments is how many placeholders publish has.
-const ownArguments = 6
+const ownArguments = 7
 
 var (
 	placeholder = regexp.MustCompile(`\$[0-9]+`)
@@ -120,7 +116,7 @@ func Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope) ([]uuid.UUID, 
 // Publish is the function of this name together with the change of [With], which
 // gets args.
 func (s Statement) Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope, args ...any) ([]uuid.UUID, error) {
-	all := append([]any{ev.ID, ev.Type, ev.OrganizationID, postgres.JSON(ev.Payload), ev.Time, patterns(ev.Type)}, args...)
+	all := append([]any{ev.ID, ev.Type, ev.OrganizationID, postgres.JSON(ev.Payload), ev.Time, patterns(ev.Type), prefix(ev.ID)}, args...)
 	var written []struct {
 		EndpointID uuid.UUID `db:"endpoint_id"`
 		Ordered    bool      `db:"ordered"`
@@ -139,12 +135,19 @@ func (s Statement) Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope, 
 		}
 	}
 	if len(ordered) > 0 {
+		if _, err := tx.ExecContext(ctx, turn, ev.OrganizationID); err != nil {
+			return nil, fmt.Errorf("publish %s in order: %w", ev.Type, err)
+		}
 		if _, err := tx.ExecContext(ctx, follow, ev.ID, ev.OrganizationID, ordered); err != nil {
 			return nil, fmt.Errorf("publish %s in order: %w", ev.Type, err)
 		}
 	}
 	return endpoints, nil
 }
+
+// prefix is how the ids of all deliveries of an event begin: with its time, and
+// the version of a uuidv7.
+func prefix(event uuid.UUID) string { return hex.EncodeToString(event[:6]) + "7" }
 
 // patterns renders the patterns that match an event type as JSON strings.
 func patterns(eventType string) pq.StringArray {
