@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -252,4 +253,99 @@ func awaitBlocked(t *testing.T, db *sqlx.DB, n int) {
 		}
 	}
 	t.Fatalf("fewer than %d connections waited for a lock within 30 s", n)
+}
+
+// Publishers and settling transactions at the same time: every stream is worked
+// off in its order, none is left without a row that is due, and nobody deadlocks.
+func TestStreamsNeverStallNorOvertake(t *testing.T) {
+	t.Parallel()
+	const publishers, each, settlers = 4, 15, 3
+	db := pgtest.New(t)
+	endpoint(t, db, target{Ordered: true})
+	endpoint(t, db, target{Ordered: true})
+	organizations := []uuid.UUID{organization(t, db), organization(t, db)}
+	var publishing, settling sync.WaitGroup
+	for range publishers {
+		publishing.Go(func() {
+			for i := range each {
+				publishOne(t, db, organizations[i%2])
+			}
+		})
+	}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	published := make(chan struct{})
+	go func() { publishing.Wait(); close(published) }()
+	for range settlers {
+		settling.Go(func() {
+			for {
+				last := isClosed(published) // nothing is added after this
+				n, err := settleSome(ctx, db)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n == 0 && last {
+					return
+				}
+			}
+		})
+	}
+	publishing.Wait()
+	settling.Wait()
+	// What another settler still held when the others went is promoted by it.
+	for n := 1; n > 0; {
+		var err error
+		if n, err = settleSome(ctx, db); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count(t, db, "sonicus.queue"); n != 0 {
+		t.Errorf("%d deliveries stalled", n)
+	}
+	if n := count(t, db, "sonicus.deliveries"); n != publishers*each*2 {
+		t.Errorf("%d deliveries", n)
+	}
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// settleSome does to the queue what settling does: it takes rows that are due out
+// in the order of their ids, and then lets the next of their streams follow.
+func settleSome(ctx context.Context, db *sqlx.DB) (taken int, err error) {
+	err = postgres.InTx(ctx, db, func(tx *sqlx.Tx, _ time.Time) error {
+		var done []struct {
+			Endpoint     uuid.UUID `db:"endpoint_id"`
+			Organization uuid.UUID `db:"organization_id"`
+			Before       int       `db:"before"`
+		}
+		err := tx.SelectContext(ctx, &done, `WITH due AS (
+				SELECT delivery_id FROM sonicus.queue WHERE due_at IS NOT NULL ORDER BY delivery_id LIMIT 3 FOR UPDATE SKIP LOCKED
+			)
+			DELETE FROM sonicus.queue q USING due WHERE q.delivery_id = due.delivery_id
+			RETURNING q.endpoint_id, q.organization_id, (SELECT count(*) FROM sonicus.queue b
+				WHERE b.endpoint_id = q.endpoint_id AND b.organization_id = q.organization_id AND b.position < q.position) AS before`)
+		if err != nil {
+			return err
+		}
+		for _, d := range done {
+			if d.Before > 0 {
+				return fmt.Errorf("overtook %d deliveries", d.Before)
+			}
+			if _, err := tx.ExecContext(ctx, `UPDATE sonicus.queue SET due_at = clock_timestamp() WHERE due_at IS NULL AND delivery_id =
+				(SELECT delivery_id FROM sonicus.queue WHERE endpoint_id = $1 AND organization_id = $2 ORDER BY position LIMIT 1)`, d.Endpoint, d.Organization); err != nil {
+				return err
+			}
+		}
+		taken = len(done)
+		return nil
+	})
+	return taken, err
 }
