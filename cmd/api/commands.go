@@ -87,6 +87,12 @@ func key(ctx context.Context, args []string, getenv func(string) string, stdout 
 	}); err != nil {
 		return err
 	}
+	switch {
+	case role == "":
+		return fmt.Errorf("%w: key create: --role is required: super_admin or admin", errUsage)
+	case name == "":
+		return fmt.Errorf("%w: key create: --name is required: what or whom the key is for", errUsage)
+	}
 	cfg, err := config.Load(getenv, config.API, "SONICUS_DATABASE_URL")
 	if err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/google/uuid"
+
 	"github.com/sonicus/webhooks/pkg/config"
 	"github.com/sonicus/webhooks/pkg/dispatch"
 	"github.com/sonicus/webhooks/pkg/endpoint"
@@ -104,7 +106,7 @@ func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *postgres.D
 	}, log)
 	if cfg.DispatchListen {
 		go func() {
-			if err := outbox.Listen(ctx, string(cfg.DatabaseDirectURL), log, d.Wake()); err != nil {
+			if err := outbox.Listen(ctx, string(cfg.DatabaseDirectURL), log, wakes(d)); err != nil {
 				log.Error("no hints, polling goes on", slog.Any(telemetry.ErrorKey, err))
 			}
 		}()
@@ -113,6 +115,16 @@ func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *postgres.D
 	err = d.Run(ctx, abort)
 	log.Info("dispatcher stopped")
 	return err
+}
+
+// wakes makes every hint a reason to look at the whole queue.
+func wakes(d *dispatch.Dispatcher) func([]uuid.UUID) {
+	return func([]uuid.UUID) {
+		select {
+		case d.Wake() <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func outbound(cfg config.Config) (*webhook.Sender, *secret.Box, error) {

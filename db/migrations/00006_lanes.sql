@@ -7,8 +7,11 @@
 DROP VIEW sonicus.webhook_deliveries;
 DROP VIEW sonicus.webhook_endpoints;
 
+-- The foreign key took half of what a delivery adds to a create (50 µs, measured);
+-- both rows come from one statement, and dispatcher verify checks the rule.
 DROP INDEX sonicus.queue_lane_idx;
 ALTER TABLE sonicus.queue
+    DROP CONSTRAINT queue_delivery_id_fkey,
     ADD lease_until     timestamptz,
     ADD retry           boolean NOT NULL DEFAULT false,
     ADD organization_id uuid,
@@ -35,6 +38,19 @@ COMMENT ON SEQUENCE sonicus.queue_position IS 'Gives queue.position.';
 
 ALTER TABLE sonicus.attempts ADD took_over boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN sonicus.attempts.took_over IS 'An earlier lease had ended without a result, so the receiver may have been sent this before: a possible duplicate.';
+-- Partitions that exist have comments of their own.
+-- +goose StatementBegin
+DO $$
+DECLARE
+    part regclass;
+BEGIN
+    FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'sonicus.attempts'::regclass LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.took_over IS %L', part,
+                       'An earlier lease had ended without a result, so the receiver may have been sent this before: a possible duplicate.');
+    END LOOP;
+END
+$$;
+-- +goose StatementEnd
 
 CREATE TABLE sonicus.lanes (
     endpoint_id     uuid        NOT NULL,
@@ -236,6 +252,7 @@ ALTER TABLE sonicus.queue
     DROP COLUMN organization_id,
     DROP COLUMN position,
     ALTER due_at SET NOT NULL,
+    ADD CONSTRAINT queue_delivery_id_fkey FOREIGN KEY (delivery_id) REFERENCES sonicus.deliveries (id),
     RESET (fillfactor);
 DROP SEQUENCE sonicus.queue_position;
 CREATE INDEX queue_lane_idx ON sonicus.queue (endpoint_id, due_at);

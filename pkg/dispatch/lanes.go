@@ -21,10 +21,6 @@ const (
 	// bounds of its lanes spare claims the walk over dead index entries, which
 	// vacuum has removed by then.
 	forgetAfter = 10 * time.Minute
-	// lateCommits is how long after its due time was written a delivery may become
-	// visible without being overlooked: the lower bounds of lanes stay so far behind
-	// the clock. What is later still is found by the next sweep.
-	lateCommits = 50 * time.Millisecond
 )
 
 // lane is a lane that this process knows.
@@ -196,7 +192,7 @@ func (l *lanes) later(ln *lane, at time.Time) *lane {
 }
 
 // answered takes in what a claim has brought. now is before the claim.
-func (l *lanes) answered(now time.Time, asks []outbox.Ask, visits []outbox.Visit, databaseNow time.Time) {
+func (l *lanes) answered(now time.Time, asks []outbox.Ask, visits []outbox.Visit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	found := make(map[outbox.Lane]outbox.Visit, len(visits))
@@ -211,7 +207,7 @@ func (l *lanes) answered(now time.Time, asks []outbox.Ask, visits []outbox.Visit
 		noted, notedAt := ln.noted, ln.at
 		ln.asking, ln.noted = false, false
 		if v.Taken > 0 {
-			ln.since = earliest(v.Since, databaseNow.Add(-lateCommits))
+			ln.since = v.Since
 		}
 		switch {
 		case v.AgainIn > 0:

@@ -21,8 +21,18 @@ const (
 	maxEvents      = 50
 	maxSecret      = 200 // characters; 64 bytes are 95 with prefix and base64
 
-	minTimeout, maxTimeout, defaultTimeout = 1, 30, 10
-	minRetries, maxRetries, defaultRetries = 0, 50, 9
+	defaultTimeout = 10
+	defaultRetries = 9
+)
+
+// The numbers that an endpoint's settings take.
+var (
+	TimeoutSeconds        = Range{1, 30}
+	MaxRetries            = Range{0, 50}
+	RateLimit             = Range{1, 10_000}
+	MaxConcurrency        = Range{1, 1000}
+	BreakerFailures       = Range{0, 1000}
+	BreakerMaxOpenSeconds = Range{1, 86_400}
 )
 
 // Checked is an endpoint that has passed [Store.Check].
@@ -37,6 +47,10 @@ type Checked struct {
 	url, name, description string
 	events                 []string
 	timeout, retries       int
+	rate, concurrency      *int
+	ordering               string
+	breakerFailures        *int
+	breakerMaxOpen         *int
 	generated              bool
 }
 
@@ -63,8 +77,10 @@ func (s *Store) Check(ctx context.Context, n New, path string) (Checked, error) 
 // database and DNS. path is as for [Store.Check].
 func (s *Store) CheckFields(n New, path string) []problem.Field {
 	return under(path, slices.Concat(s.checkURL(n.URL), checkEvents(n.Events), CheckText("name", n.Name, maxName), checkDescription(n.Description),
-		checkRange("timeout_seconds", n.TimeoutSeconds, minTimeout, maxTimeout),
-		checkRange("max_retries", n.MaxRetries, minRetries, maxRetries), checkSecret(n)))
+		CheckRange("timeout_seconds", n.TimeoutSeconds, TimeoutSeconds), CheckRange("max_retries", n.MaxRetries, MaxRetries),
+		CheckRange("rate_limit", n.RateLimit, RateLimit), CheckRange("max_concurrency", n.MaxConcurrency, MaxConcurrency),
+		checkOrdering(n.Ordering), CheckRange("breaker_failures", n.BreakerFailures, BreakerFailures),
+		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkSecret(n)))
 }
 
 func under(path string, found []problem.Field) []problem.Field {
@@ -88,6 +104,8 @@ func (n New) checked(url string) (Checked, error) {
 	c := Checked{
 		OrganizationID: n.OrganizationID, url: url, name: n.Name, description: n.Description, events: slices.Clone(n.Events),
 		timeout: valueOr(n.TimeoutSeconds, defaultTimeout), retries: valueOr(n.MaxRetries, defaultRetries),
+		rate: n.RateLimit, concurrency: n.MaxConcurrency, ordering: valueOr(n.Ordering, OrderingNone),
+		breakerFailures: n.BreakerFailures, breakerMaxOpen: n.BreakerMaxOpenSeconds,
 		generated: n.GenerateSecret,
 	}
 	if n.SecretKey != nil {
@@ -150,11 +168,11 @@ func checkDescription(d string) []problem.Field {
 	return CheckText("description", d, maxDescription)
 }
 
-func checkRange(field string, v *int, low, high int) []problem.Field {
-	if v == nil || (*v >= low && *v <= high) {
+func checkOrdering(o *string) []problem.Field {
+	if o == nil || *o == OrderingNone || *o == OrderingOrganization {
 		return nil
 	}
-	return wrong(field, "out_of_range", fmt.Sprintf("use a whole number from %d to %d", low, high))
+	return wrong("ordering", "invalid_ordering", "use none, or organization to get the deliveries of each organization one after another")
 }
 
 func checkSecret(n New) []problem.Field {
@@ -164,14 +182,18 @@ func checkSecret(n New) []problem.Field {
 	if n.GenerateSecret {
 		return wrong("generate_secret", "exclusive", "give secret_key or generate_secret, not both")
 	}
-	if signature.CheckSecret(string(*n.SecretKey)) != nil {
+	switch err := signature.CheckSecret(string(*n.SecretKey)); {
+	case *n.SecretKey != "" && errors.Is(err, signature.ErrMalformedSecret):
+		return wrong("secret_key", "invalid_secret",
+			"what follows whsec_ must be base64 of 24 to 64 bytes, with the alphabet A-Z a-z 0-9 + / and its padding (=)")
+	case err != nil:
 		return wrong("secret_key", "weak_secret",
 			"use 24 to 64 bytes (base64 after whsec_, or as they are), or generate_secret; leave it out for unsigned deliveries")
 	}
 	return CheckText("secret_key", string(*n.SecretKey), maxSecret)
 }
 
-func valueOr(v *int, otherwise int) int {
+func valueOr[T any](v *T, otherwise T) T {
 	if v == nil {
 		return otherwise
 	}

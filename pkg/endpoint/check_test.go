@@ -53,10 +53,20 @@ func TestCheckRefuses(t *testing.T) {
 		"a long timeout":               {func(n *endpoint.New) { n.TimeoutSeconds = ptr(31) }, "timeout_seconds", "out_of_range"},
 		"negative retries":             {func(n *endpoint.New) { n.MaxRetries = ptr(-1) }, "max_retries", "out_of_range"},
 		"many retries":                 {func(n *endpoint.New) { n.MaxRetries = ptr(51) }, "max_retries", "out_of_range"},
+		"a rate of none":               {func(n *endpoint.New) { n.RateLimit = ptr(0) }, "rate_limit", "out_of_range"},
+		"a high rate":                  {func(n *endpoint.New) { n.RateLimit = ptr(10_001) }, "rate_limit", "out_of_range"},
+		"none at once":                 {func(n *endpoint.New) { n.MaxConcurrency = ptr(0) }, "max_concurrency", "out_of_range"},
+		"many at once":                 {func(n *endpoint.New) { n.MaxConcurrency = ptr(1001) }, "max_concurrency", "out_of_range"},
+		"an unknown order":             {func(n *endpoint.New) { n.Ordering = ptr("fifo") }, "ordering", "invalid_ordering"},
+		"an empty order":               {func(n *endpoint.New) { n.Ordering = ptr("") }, "ordering", "invalid_ordering"},
+		"negative failures":            {func(n *endpoint.New) { n.BreakerFailures = ptr(-1) }, "breaker_failures", "out_of_range"},
+		"many failures":                {func(n *endpoint.New) { n.BreakerFailures = ptr(1001) }, "breaker_failures", "out_of_range"},
+		"a breaker open for no time":   {func(n *endpoint.New) { n.BreakerMaxOpenSeconds = ptr(0) }, "breaker_max_open_seconds", "out_of_range"},
+		"a breaker open for days":      {func(n *endpoint.New) { n.BreakerMaxOpenSeconds = ptr(86_401) }, "breaker_max_open_seconds", "out_of_range"},
 		"an empty secret":              {key(""), "secret_key", "weak_secret"},
 		"a short secret":               {key(strings.Repeat("s", 23)), "secret_key", "weak_secret"},
 		"a long secret":                {key(strings.Repeat("s", 65)), "secret_key", "weak_secret"},
-		"a secret that is not base64":  {key("whsec_" + strings.Repeat("!", 32)), "secret_key", "weak_secret"},
+		"a secret that is not base64":  {key("whsec_" + strings.Repeat("!", 32)), "secret_key", "invalid_secret"},
 		"a secret short when decoded":  {key("whsec_" + strings.Repeat("A", 28)), "secret_key", "weak_secret"},
 		"a secret with a line break":   {key(string(strong) + "\n"), "secret_key", "control_character"},
 		"a secret with a space behind": {key(string(strong) + " "), "secret_key", "surrounding_space"},
@@ -84,11 +94,18 @@ func TestCheckRefuses(t *testing.T) {
 func TestCheckAccepts(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*endpoint.New){
-		"the least":               func(*endpoint.New) {},
-		"every pattern":           func(n *endpoint.New) { n.Events = []string{"organization.created", "organization.*", "*"} },
-		"the longest texts":       func(n *endpoint.New) { n.Name, n.Description = strings.Repeat("é", 200), strings.Repeat("é", 2000) },
-		"the least numbers":       func(n *endpoint.New) { n.TimeoutSeconds, n.MaxRetries = ptr(1), ptr(0) },
-		"the greatest numbers":    func(n *endpoint.New) { n.TimeoutSeconds, n.MaxRetries = ptr(30), ptr(50) },
+		"the least":          func(*endpoint.New) {},
+		"every pattern":      func(n *endpoint.New) { n.Events = []string{"organization.created", "organization.*", "*"} },
+		"the longest texts":  func(n *endpoint.New) { n.Name, n.Description = strings.Repeat("é", 200), strings.Repeat("é", 2000) },
+		"operational events": func(n *endpoint.New) { n.Events = []string{"*", "webhook.*", "webhook.endpoint.disabled"} },
+		"the least numbers": func(n *endpoint.New) {
+			n.TimeoutSeconds, n.MaxRetries, n.RateLimit, n.MaxConcurrency, n.BreakerFailures, n.BreakerMaxOpenSeconds = ptr(1), ptr(0), ptr(1), ptr(1), ptr(0), ptr(1)
+		},
+		"the greatest numbers": func(n *endpoint.New) {
+			n.TimeoutSeconds, n.MaxRetries, n.RateLimit, n.MaxConcurrency, n.BreakerFailures, n.BreakerMaxOpenSeconds = ptr(30), ptr(50), ptr(10_000), ptr(1000), ptr(1000), ptr(86_400)
+		},
+		"no order":                func(n *endpoint.New) { n.Ordering = ptr("none") },
+		"order":                   func(n *endpoint.New) { n.Ordering = ptr("organization") },
 		"the shortest secret":     func(n *endpoint.New) { n.SecretKey = ptr(secret.Value(strings.Repeat("s", 24))) },
 		"the longest secret":      func(n *endpoint.New) { n.SecretKey = ptr(secret.Value(strings.Repeat("s", 64))) },
 		"a Standard Webhooks one": func(n *endpoint.New) { n.SecretKey = ptr(secret.Value("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")) },

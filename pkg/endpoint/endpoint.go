@@ -25,7 +25,19 @@ type New struct {
 	GenerateSecret bool          // make a secret and return it once; excludes SecretKey
 	TimeoutSeconds *int          // deadline of one attempt, 1 to 30; nil: 10
 	MaxRetries     *int          // retries after the first attempt, 0 to 50; nil: 9
+	RateLimit      *int          // attempts per second over all dispatchers, 1 to 10,000; nil: no limit
+	MaxConcurrency *int          // attempts in flight per dispatcher, 1 to 1,000; nil: the dispatcher's own limit
+	Ordering       *string       // none or organization; nil: none
+
+	BreakerFailures       *int // failures in a row that open the breaker, 0 (never) to 1,000; nil: the dispatcher's own
+	BreakerMaxOpenSeconds *int // longest time between two probes, 1 to 86,400; nil: the dispatcher's own
 }
+
+// What may be said of the order of deliveries.
+const (
+	OrderingNone         = "none"
+	OrderingOrganization = "organization" // those of one organization one after another, as they were published
+)
 
 // Endpoint is a registered endpoint as people see it. Times are UTC.
 type Endpoint struct {
@@ -42,12 +54,22 @@ type Endpoint struct {
 	SecretLast4    *string    `db:"secret_last4"` // nil: unsigned
 	CreatedAt      time.Time  `db:"created_at"`
 	UpdatedAt      time.Time  `db:"updated_at"`
-	LastSuccessAt  *time.Time `db:"last_success_at"` // exact to about a second
-	LastFailureAt  *time.Time `db:"last_failure_at"` // exact to about a second
+	RateLimit      *int       `db:"rate_limit"`
+	MaxConcurrency *int       `db:"max_concurrency"`
+	Ordering       string     `db:"ordering"`
 	DisabledReason *string    `db:"disabled_reason"` // set when the service switched it off
 	DisabledAt     *time.Time `db:"disabled_at"`
 	PausedAt       *time.Time `db:"paused_at"`
-	BreakerState   string     `db:"breaker_state"` // closed, open or half_open
+
+	BreakerFailures       *int `db:"breaker_failures"`
+	BreakerMaxOpenSeconds *int `db:"breaker_max_open_seconds"`
+
+	// How sending goes, which the dispatchers note in the table lanes.
+	BreakerState  string     `db:"breaker_state"`   // closed, open or half_open
+	BreakerUntil  *time.Time `db:"breaker_until"`   // when the next probe is let through
+	FailingSince  *time.Time `db:"failing_since"`   // first failed attempt since the last success
+	LastSuccessAt *time.Time `db:"last_success_at"` // exact to about a second
+	LastFailureAt *time.Time `db:"last_failure_at"` // exact to about a second
 }
 
 // Created is a newly registered endpoint.
@@ -56,10 +78,12 @@ type Created struct {
 	SecretKey secret.Value // only when it was generated: this is the one time it is shown
 }
 
-// columns matches row.
-const columns = `id, url, events, is_active, organization_id, timeout_seconds, max_retries, name, description,
-	secret IS NOT NULL AS secret_set, secret_last4, created_at, updated_at, last_success_at, last_failure_at,
-	disabled_reason, disabled_at, paused_at, breaker_state`
+// selection reads what row holds. Every endpoint has a lane.
+const selection = `SELECT e.id, e.url, e.events, e.is_active, e.organization_id, e.timeout_seconds, e.max_retries, e.name, e.description,
+	e.secret IS NOT NULL AS secret_set, e.secret_last4, e.created_at, e.updated_at, e.rate_limit, e.max_concurrency, e.ordering,
+	e.breaker_failures, e.breaker_max_open_seconds, e.disabled_reason, e.disabled_at, e.paused_at,
+	l.breaker_state, l.breaker_until, l.failing_since, l.last_success_at, l.last_failure_at
+	FROM sonicus.endpoints e JOIN sonicus.lanes l ON l.endpoint_id = e.id`
 
 type row struct {
 	Endpoint
@@ -72,7 +96,7 @@ func (r row) endpoint() (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("events of endpoint %s: %w", e.ID, err)
 	}
 	e.CreatedAt, e.UpdatedAt = e.CreatedAt.UTC(), e.UpdatedAt.UTC()
-	for _, at := range []*time.Time{e.LastSuccessAt, e.LastFailureAt, e.DisabledAt, e.PausedAt} {
+	for _, at := range []*time.Time{e.DisabledAt, e.PausedAt, e.BreakerUntil, e.FailingSince, e.LastSuccessAt, e.LastFailureAt} {
 		if at != nil {
 			*at = at.UTC()
 		}

@@ -59,8 +59,9 @@ func (s *Store) Create(ctx context.Context, n New) (Created, error) {
 
 const insert = `
 INSERT INTO sonicus.endpoints (id, url, name, description, organization_id, events, timeout_seconds, max_retries,
+                               rate_limit, max_concurrency, ordering, breaker_failures, breaker_max_open_seconds,
                                secret, secret_last4, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)`
 
 // Insert writes a checked endpoint in the caller's transaction; now is that
 // transaction's time. An organization that does not exist is a problem of kind
@@ -76,7 +77,7 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 		return Created{}, err
 	}
 	_, err = tx.ExecContext(ctx, insert, made.ID, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
-		c.timeout, c.retries, sealed, made.SecretLast4, now)
+		c.timeout, c.retries, c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, sealed, made.SecretLast4, now)
 	if postgres.Violates(err, "endpoints_organization_id_fkey") {
 		return Created{}, problem.Invalid(wrong("organization_id", "unknown_organization",
 			"name an organization that exists, or leave it out for events of all organizations")...)
@@ -91,6 +92,8 @@ func (c Checked) created(id uuid.UUID, now time.Time) Created {
 	made := Created{Endpoint: Endpoint{
 		ID: id, URL: c.url, Events: c.events, IsActive: true, OrganizationID: c.OrganizationID,
 		TimeoutSeconds: c.timeout, MaxRetries: c.retries, Name: c.name, Description: c.description,
+		RateLimit: c.rate, MaxConcurrency: c.concurrency, Ordering: c.ordering,
+		BreakerFailures: c.breakerFailures, BreakerMaxOpenSeconds: c.breakerMaxOpen,
 		CreatedAt: now, UpdatedAt: now, BreakerState: "closed",
 	}}
 	if c.SecretKey != "" {
@@ -119,7 +122,7 @@ func (s *Store) seal(id uuid.UUID, v secret.Value) (*string, error) {
 // of kind NotFound.
 func (s *Store) Get(ctx context.Context, id uuid.UUID) (Endpoint, error) {
 	var r row
-	err := s.db.GetContext(ctx, &r, `SELECT `+columns+` FROM sonicus.endpoints WHERE id = $1 AND deleted_at IS NULL`, id)
+	err := s.db.GetContext(ctx, &r, selection+` WHERE e.id = $1 AND e.deleted_at IS NULL`, id)
 	if errors.Is(err, postgres.ErrNotFound) {
 		return Endpoint{}, problem.NotFound("endpoint")
 	}
@@ -136,8 +139,8 @@ func (s *Store) List(ctx context.Context, limit int, before uuid.UUID) ([]Endpoi
 		before = uuid.Max
 	}
 	var rows []row
-	err := s.db.SelectContext(ctx, &rows, `SELECT `+columns+` FROM sonicus.endpoints
-		WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2`, before, limit)
+	err := s.db.SelectContext(ctx, &rows, selection+`
+		WHERE e.id < $1 AND e.deleted_at IS NULL ORDER BY e.id DESC LIMIT $2`, before, limit)
 	if err != nil {
 		return nil, explain("list endpoints", err)
 	}

@@ -28,17 +28,20 @@ func TestCreatedEndpointReadsBackAsItWasAnswered(t *testing.T) {
 	full := endpoint.New{
 		URL: publicURL, Events: []string{"organization.*", "organization.created"}, Name: "R&D <b>", Description: "Sends \"organization\" data\\",
 		OrganizationID: &organization, SecretKey: ptr(secret.Value(strings.Repeat("s", 28) + "LAST")), TimeoutSeconds: ptr(30), MaxRetries: ptr(0),
+		RateLimit: ptr(100), MaxConcurrency: ptr(8), Ordering: ptr("organization"), BreakerFailures: ptr(0), BreakerMaxOpenSeconds: ptr(60),
 	}
 	least := create(t, store, valid())
 	most := create(t, store, full)
 	want := endpoint.Endpoint{
 		ID: most.ID, URL: publicURL, Events: full.Events, IsActive: true, OrganizationID: &organization, TimeoutSeconds: 30, MaxRetries: 0, Name: full.Name,
 		Description: full.Description, SecretSet: true, SecretLast4: ptr("LAST"), CreatedAt: most.CreatedAt, UpdatedAt: most.CreatedAt, BreakerState: "closed",
+		RateLimit: ptr(100), MaxConcurrency: ptr(8), Ordering: "organization", BreakerFailures: ptr(0), BreakerMaxOpenSeconds: ptr(60),
 	}
 	if diff := cmp.Diff(want, most.Endpoint); diff != "" {
 		t.Errorf("answered: %s", diff)
 	}
-	if least.TimeoutSeconds != 10 || least.MaxRetries != 9 || least.SecretSet || least.OrganizationID != nil || least.SecretKey != "" || most.SecretKey != "" {
+	if least.TimeoutSeconds != 10 || least.MaxRetries != 9 || least.SecretSet || least.OrganizationID != nil || least.SecretKey != "" || most.SecretKey != "" ||
+		least.RateLimit != nil || least.MaxConcurrency != nil || least.Ordering != "none" || least.BreakerFailures != nil || least.BreakerMaxOpenSeconds != nil {
 		t.Errorf("defaults: %+v", least)
 	}
 	for _, made := range []endpoint.Created{least, most} {

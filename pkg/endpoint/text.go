@@ -60,3 +60,17 @@ func visible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 func wrong(field, code, detail string) []problem.Field {
 	return []problem.Field{{Field: field, Code: code, Detail: detail}}
 }
+
+// Range is which whole numbers a setting takes.
+type Range struct{ Low, High int }
+
+// Advice is what to do about a number outside the range.
+func (r Range) Advice() string { return fmt.Sprintf("use a whole number from %d to %d", r.Low, r.High) }
+
+// CheckRange is CheckText for a number that may be left out: nil passes.
+func CheckRange(field string, value *int, r Range) []problem.Field {
+	if value == nil || (*value >= r.Low && *value <= r.High) {
+		return nil
+	}
+	return wrong(field, "out_of_range", r.Advice())
+}

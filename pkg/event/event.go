@@ -1,5 +1,10 @@
 // Package event owns the nouns: which event types exist, what their payloads
 // look like, and the exact bytes that receivers get. No I/O.
+//
+// There are two kinds. Business events tell of organizations. Operational events,
+// webhook.*, tell of the service itself and go only to endpoints that name them,
+// by type or by "webhook.*": "*" stands for every business event, so that those
+// who asked for these are not surprised by others.
 package event
 
 import (
@@ -23,9 +28,9 @@ var ErrTooLarge = errors.New("event payload too large")
 type Envelope struct {
 	ID             uuid.UUID // uuidv7 at Time
 	Type           string
-	Time           time.Time // when the change was made, by the database's clock
-	OrganizationID uuid.UUID // whom the event is about
-	Payload        []byte    // the request body, byte for byte
+	Time           time.Time  // when the change was made, by the database's clock
+	OrganizationID *uuid.UUID // whom the event is about; nil: the service itself
+	Payload        []byte     // the request body, byte for byte
 }
 
 // body fixes the keys of every payload and their order.
@@ -36,7 +41,7 @@ type body struct {
 	Data      any       `json:"data"`
 }
 
-func seal(eventType string, id, organization uuid.UUID, at time.Time, data any) (Envelope, error) {
+func seal(eventType string, id uuid.UUID, organization *uuid.UUID, at time.Time, data any) (Envelope, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // a receiver's log should read R&D, not R\u0026D

@@ -48,8 +48,51 @@ func TestPayloadIsTheDocumentedOne(t *testing.T) {
 		if d := cmp.Diff(c.want, string(ev.Payload)); d != "" {
 			t.Errorf("%s: %s", name, d)
 		}
-		if ev.ID != eventID || ev.OrganizationID != orgID || ev.Type != event.OrganizationCreated || !ev.Time.Equal(at) {
+		if ev.ID != eventID || *ev.OrganizationID != orgID || ev.Type != event.OrganizationCreated || !ev.Time.Equal(at) {
 			t.Errorf("%s: envelope %+v", name, ev)
+		}
+	}
+}
+
+func TestPayloadOfADisabledEndpoint(t *testing.T) {
+	t.Parallel()
+	const head = `{"event_type":"webhook.endpoint.disabled","event_id":"550e8400-e29b-41d4-a716-446655440000","timestamp":"2025-08-07T16:20:52.123456Z",` +
+		`"data":{"endpoint":{"id":"019890a1-1d2b-7c55-9a3e-5d7f2b9c1e04","name":"R&D","url":"https://example.com/hook",`
+	since := event.Timestamp(at.Add(-time.Hour))
+	hook := event.Endpoint{
+		ID: uuid.MustParse("019890a1-1d2b-7c55-9a3e-5d7f2b9c1e04"), Name: "R&D", URL: "https://example.com/hook?token=secret",
+		DisabledReason: event.DisabledGone, DisabledAt: event.Timestamp(at),
+	}
+	owned := hook
+	owned.OrganizationID, owned.DisabledReason, owned.FailingSince = &orgID, event.DisabledFailing, &since
+	for name, c := range map[string]struct {
+		endpoint event.Endpoint
+		want     string
+	}{
+		"global, gone":   {hook, head + `"organization_id":null,"disabled_reason":"gone","disabled_at":"2025-08-07T16:20:52.123456Z","failing_since":null}}}`},
+		"owned, failing": {owned, head + `"organization_id":"123e4567-e89b-12d3-a456-426614174000","disabled_reason":"failing","disabled_at":"2025-08-07T16:20:52.123456Z","failing_since":"2025-08-07T15:20:52.123456Z"}}}`},
+	} {
+		ev, err := event.NewEndpointDisabled(eventID, at, c.endpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(c.want, string(ev.Payload)); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+		if d := cmp.Diff(c.endpoint.OrganizationID, ev.OrganizationID); d != "" || ev.ID != eventID || ev.Type != event.EndpointDisabled || !ev.Time.Equal(at) {
+			t.Errorf("%s: envelope %+v", name, ev)
+		}
+	}
+}
+
+func TestOperationalEventsGoOnlyWhereTheyAreNamed(t *testing.T) {
+	t.Parallel()
+	for eventType, want := range map[string][]string{
+		"organization.created":      {"organization.created", "organization.*", "*"},
+		"webhook.endpoint.disabled": {"webhook.endpoint.disabled", "webhook.*"},
+	} {
+		if d := cmp.Diff(want, event.Patterns(eventType)); d != "" {
+			t.Errorf("%s: %s", eventType, d)
 		}
 	}
 }
@@ -86,9 +129,10 @@ func TestTimestampAlwaysHasSixDecimals(t *testing.T) {
 func TestPatternsThatEndpointsMayUse(t *testing.T) {
 	t.Parallel()
 	for pattern, known := range map[string]bool{
-		"organization.created": true, "organization.*": true, "*": true,
+		"organization.created": true, "organization.*": true, "*": true, "webhook.endpoint.disabled": true, "webhook.*": true,
 		"organization": false, "organization.": false, "organization.deleted-typo": false, "*.created": false, "organization.created.*": false,
 		"": false, "ORGANIZATION.CREATED": false, "organization.create*": false, "user.*": false,
+		"webhook": false, "webhook.endpoint": false, "webhook.endpoint.*": false, "webhook.endpoint.enabled": false,
 	} {
 		if event.Known(pattern) != known {
 			t.Errorf("%q: known should be %t", pattern, known)

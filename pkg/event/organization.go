@@ -40,5 +40,5 @@ type organizationCreated struct {
 // NewOrganizationCreated makes the event of a new organization. admin is its
 // first user when it came by onboarding, otherwise nil and left out.
 func NewOrganizationCreated(id uuid.UUID, at time.Time, org Organization, admin *User) (Envelope, error) {
-	return seal(OrganizationCreated, id, org.ID, at, organizationCreated{Organization: org, AdminUser: admin})
+	return seal(OrganizationCreated, id, &org.ID, at, organizationCreated{Organization: org, AdminUser: admin})
 }

@@ -5,16 +5,23 @@ import (
 	"strings"
 )
 
-// All is the pattern that matches every event type.
+// All is the pattern that matches every business event.
 const All = "*"
 
+// operational is the family of the events about the service itself.
+const operational = "webhook"
+
 // Types lists the event types that exist, in alphabetical order.
-func Types() []string { return []string{OrganizationCreated} }
+func Types() []string { return []string{OrganizationCreated, EndpointDisabled} }
 
 // Patterns lists what an endpoint may have subscribed to in order to receive an
-// event of eventType: the type itself, its family ("organization.*") and "*".
+// event of eventType: the type itself, its family ("organization.*") and, unless
+// the event is an operational one, "*".
 func Patterns(eventType string) []string {
 	family, _, _ := strings.Cut(eventType, ".")
+	if family == operational {
+		return []string{eventType, family + ".*"}
+	}
 	return []string{eventType, family + ".*", All}
 }
 

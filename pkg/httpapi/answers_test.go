@@ -140,8 +140,9 @@ func TestEndpointIsRegisteredAsDocumented(t *testing.T) {
 	want := map[string]any{
 		"id": id, "url": hook, "name": "CRM Integration", "description": "Sends organization data to CRM", "events": []any{"organization.created"},
 		"is_active": true, "organization_id": nil, "timeout_seconds": 10.0, "max_retries": 3.0, "secret_set": true, "secret_last4": "ures",
+		"rate_limit": nil, "max_concurrency": nil, "ordering": "none", "breaker_failures": nil, "breaker_max_open_seconds": nil,
 		"created_at": found["created_at"], "updated_at": found["created_at"], "last_success_at": nil, "last_failure_at": nil,
-		"disabled_reason": nil, "disabled_at": nil, "paused_at": nil, "breaker_state": "closed",
+		"disabled_reason": nil, "disabled_at": nil, "paused_at": nil, "breaker_state": "closed", "breaker_until": nil, "failing_since": nil,
 	}
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Error(diff)
@@ -152,6 +153,61 @@ func TestEndpointIsRegisteredAsDocumented(t *testing.T) {
 	list := a.get(t, endpointsPath).json(t, 200)
 	if diff := cmp.Diff(map[string]any{"data": []any{want}, "next_cursor": nil, "has_more": false}, list); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestEndpointsSettingsAndStateAreShown(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	const settings = `"rate_limit":50,"max_concurrency":4,"ordering":"organization","breaker_failures":0,"breaker_max_open_seconds":600,"events":["webhook.*","webhook.endpoint.disabled"]`
+	own := a.post(t, "/api/v1/organization-crud/organizations", `{"name":"A","domain":"a.example.com","primary_contact_email":"a@example.com",
+		"admin_user":{"email":"b@example.com","full_name":"B"},"webhook_endpoints":[{"url":"`+hook+`","name":"own",`+settings+`}]}`).json(t, 201)
+	made := a.post(t, endpointsPath, `{"url":"`+hook+`","name":"CRM",`+settings+`}`).json(t, 201)
+	want := map[string]any{
+		"rate_limit": 50.0, "max_concurrency": 4.0, "ordering": "organization", "breaker_failures": 0.0, "breaker_max_open_seconds": 600.0,
+		"breaker_state": "closed", "breaker_until": nil, "failing_since": nil, "last_success_at": nil, "last_failure_at": nil,
+	}
+	check := func(what string, got map[string]any) {
+		t.Helper()
+		shown := map[string]any{}
+		for key := range want {
+			shown[key] = got[key]
+		}
+		if diff := cmp.Diff(want, shown); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+	check("registered", made)
+	check("onboarded", own["webhook_endpoints"].([]any)[0].(map[string]any))
+	id := made["id"].(string)
+	check("read back", a.get(t, endpointsPath+"/"+id).json(t, 200))
+	a.change(t, `UPDATE sonicus.lanes SET breaker_state = 'open', breaker_until = '2026-01-02T03:04:05.5Z', failing_since = '2026-01-01T03:04:05Z',
+		last_success_at = '2026-01-01T02:04:05Z', last_failure_at = '2026-01-02T02:04:05.123456Z'`)
+	want["breaker_state"], want["breaker_until"], want["failing_since"] = "open", "2026-01-02T03:04:05.500000Z", "2026-01-01T03:04:05.000000Z"
+	want["last_success_at"], want["last_failure_at"] = "2026-01-01T02:04:05.000000Z", "2026-01-02T02:04:05.123456Z"
+	check("in trouble", a.get(t, endpointsPath+"/"+id).json(t, 200))
+	list := a.get(t, endpointsPath).json(t, 200)["data"].([]any)
+	if len(list) != 2 {
+		t.Fatalf("%d listed", len(list))
+	}
+	for _, e := range list {
+		check("listed", e.(map[string]any))
+	}
+	for _, field := range []string{"breaker_state", "breaker_until", "failing_since", "last_success_at", "last_failure_at"} {
+		a.post(t, endpointsPath, `{"url":"`+hook+`","name":"CRM","events":["*"],"`+field+`":null}`).problem(t, 422, "unknown_field")
+	}
+}
+
+func TestOrganizationsAreListedOnBothFormsOfThePath(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.post(t, organizationsPath, fullOrganization("a.example.com")).json(t, 201)
+	a.post(t, organizationsPath, fullOrganization("b.example.com")).json(t, 201)
+	for _, query := range []string{"", "?limit=1"} {
+		bare, slash := a.get(t, organizationsPath+query), a.get(t, organizationsPath+"/"+query)
+		if bare.status != 200 || slash.status != 200 || bare.body != slash.body {
+			t.Errorf("%d %s\n%d %s", bare.status, bare.body, slash.status, slash.body)
+		}
 	}
 }
 

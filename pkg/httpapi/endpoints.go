@@ -23,16 +23,24 @@ type endpointAnswer struct {
 	OrganizationID *uuid.UUID       `json:"organization_id"`
 	TimeoutSeconds int              `json:"timeout_seconds"`
 	MaxRetries     int              `json:"max_retries"`
+	RateLimit      *int             `json:"rate_limit"`
+	MaxConcurrency *int             `json:"max_concurrency"`
+	Ordering       string           `json:"ordering"`
 	SecretSet      bool             `json:"secret_set"`
 	SecretLast4    *string          `json:"secret_last4"`
 	CreatedAt      event.Timestamp  `json:"created_at"`
 	UpdatedAt      event.Timestamp  `json:"updated_at"`
-	LastSuccessAt  *event.Timestamp `json:"last_success_at"`
-	LastFailureAt  *event.Timestamp `json:"last_failure_at"`
 	DisabledReason *string          `json:"disabled_reason"`
 	DisabledAt     *event.Timestamp `json:"disabled_at"`
 	PausedAt       *event.Timestamp `json:"paused_at"`
-	BreakerState   string           `json:"breaker_state"`
+
+	BreakerFailures       *int             `json:"breaker_failures"`
+	BreakerMaxOpenSeconds *int             `json:"breaker_max_open_seconds"`
+	BreakerState          string           `json:"breaker_state"`
+	BreakerUntil          *event.Timestamp `json:"breaker_until"`
+	FailingSince          *event.Timestamp `json:"failing_since"`
+	LastSuccessAt         *event.Timestamp `json:"last_success_at"`
+	LastFailureAt         *event.Timestamp `json:"last_failure_at"`
 }
 
 func endpointFields(f *fields) endpoint.New {
@@ -44,8 +52,14 @@ func endpointFields(f *fields) endpoint.New {
 		OrganizationID: f.id("organization_id"),
 		SecretKey:      (*secret.Value)(f.optionalText("secret_key")),
 		GenerateSecret: f.flag("generate_secret"),
-		TimeoutSeconds: f.integer("timeout_seconds"),
-		MaxRetries:     f.integer("max_retries"),
+		TimeoutSeconds: f.integer("timeout_seconds", endpoint.TimeoutSeconds),
+		MaxRetries:     f.integer("max_retries", endpoint.MaxRetries),
+		RateLimit:      f.integer("rate_limit", endpoint.RateLimit),
+		MaxConcurrency: f.integer("max_concurrency", endpoint.MaxConcurrency),
+		Ordering:       f.optionalText("ordering"),
+
+		BreakerFailures:       f.integer("breaker_failures", endpoint.BreakerFailures),
+		BreakerMaxOpenSeconds: f.integer("breaker_max_open_seconds", endpoint.BreakerMaxOpenSeconds),
 	}
 }
 
@@ -77,10 +91,12 @@ func showEndpoint(e endpoint.Endpoint) endpointAnswer {
 	return endpointAnswer{
 		ID: e.ID, URL: e.URL, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
 		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries,
+		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering,
 		SecretSet: e.SecretSet, SecretLast4: e.SecretLast4,
 		CreatedAt: event.Timestamp(e.CreatedAt), UpdatedAt: event.Timestamp(e.UpdatedAt),
-		LastSuccessAt: (*event.Timestamp)(e.LastSuccessAt), LastFailureAt: (*event.Timestamp)(e.LastFailureAt),
 		DisabledReason: e.DisabledReason, DisabledAt: (*event.Timestamp)(e.DisabledAt), PausedAt: (*event.Timestamp)(e.PausedAt),
-		BreakerState: e.BreakerState,
+		BreakerFailures: e.BreakerFailures, BreakerMaxOpenSeconds: e.BreakerMaxOpenSeconds,
+		BreakerState: e.BreakerState, BreakerUntil: (*event.Timestamp)(e.BreakerUntil), FailingSince: (*event.Timestamp)(e.FailingSince),
+		LastSuccessAt: (*event.Timestamp)(e.LastSuccessAt), LastFailureAt: (*event.Timestamp)(e.LastFailureAt),
 	}
 }

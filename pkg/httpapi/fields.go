@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/problem"
 )
 
@@ -162,8 +162,9 @@ func (f *fields) unquote(raw json.RawMessage, path string) *string {
 	return &s
 }
 
-// integer returns a whole number as Postgres stores it, in 32 bits.
-func (f *fields) integer(name string) *int {
+// integer returns a whole number as Postgres stores it, in 32 bits. valid is what
+// the field takes: a number that does not even fit is refused with it.
+func (f *fields) integer(name string, valid endpoint.Range) *int {
 	raw := f.take(name, number)
 	if raw == nil {
 		return nil
@@ -176,7 +177,7 @@ func (f *fields) integer(name string) *int {
 	case bytes.ContainsAny(raw, ".eE"):
 		f.wrong.add(f.path+name, codeWrongType, "must be a whole number, without fraction or exponent")
 	default:
-		f.wrong.add(f.path+name, "out_of_range", fmt.Sprintf("must be from %d to %d", math.MinInt32, math.MaxInt32))
+		f.wrong.add(f.path+name, "out_of_range", valid.Advice())
 	}
 	return nil
 }

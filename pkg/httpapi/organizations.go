@@ -50,7 +50,7 @@ func organizationFields(f *fields) organization.New {
 		PrimaryContactEmail: f.text("primary_contact_email"),
 		SubscriptionTier:    f.optionalText("subscription_tier"),
 		SubscriptionStatus:  f.optionalText("subscription_status"),
-		MaxUsers:            f.integer("max_users"),
+		MaxUsers:            f.integer("max_users", organization.MaxUsers),
 		Industry:            f.optionalText("industry"),
 		CompanySize:         f.optionalText("company_size"),
 		TrialEndDate:        f.instant("trial_end_date"),

@@ -21,6 +21,8 @@ var matrix = map[string]access.Role{
 	"POST /api/v1/organization-crud/organizations/": access.Admin,
 	"GET /api/v1/organizations":                     access.Admin,
 	"HEAD /api/v1/organizations":                    access.Admin,
+	"GET /api/v1/organizations/":                    access.Admin,
+	"HEAD /api/v1/organizations/":                   access.Admin,
 	"GET /api/v1/organizations/:id":                 access.Admin,
 	"HEAD /api/v1/organizations/:id":                access.Admin,
 	"POST /api/v1/webhooks/endpoints":               access.SuperAdmin,

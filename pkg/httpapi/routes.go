@@ -29,7 +29,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, organizationsPath + "/", access.Admin, create},
 		{http.MethodPost, base + "/super-admin/organizations/", access.SuperAdmin, create},
 		{http.MethodPost, base + "/organization-crud/organizations/", access.Admin, taking(onboardingFields, s.onboard)},
-		{http.MethodGet, organizationsPath, access.Admin, listing("organizations", s.organizations.List, organizationItem)},
+		{http.MethodGet, organizationsPath + "/", access.Admin, listing("organizations", s.organizations.List, organizationItem)},
 		{http.MethodGet, organizationsPath + "/:id", access.Admin, byID(s.getOrganization)},
 
 		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},

@@ -33,6 +33,12 @@ var badEndpoint = map[string][]any{
 	"generate_secret": nil,
 	"timeout_seconds": {0, 31, -1},
 	"max_retries":     {-1, 51},
+	"rate_limit":      {0, -1, 10_001, 1 << 31},
+	"max_concurrency": {0, -1, 1001},
+	"ordering":        {"", "Organization", "strict"},
+
+	"breaker_failures":         {-1, 1001},
+	"breaker_max_open_seconds": {0, -1, 86_401},
 }
 
 var badAdmin = map[string][]any{"email": {"", "a", "a@"}, "full_name": {"", strings.Repeat("a", 201)}}
@@ -113,6 +119,50 @@ func TestMissingFieldsAreNamedAllAtOnce(t *testing.T) {
 			t.Errorf("%s: %s", path, d.fieldNames())
 		}
 	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	const far = 1 << 40 // beyond what Postgres could store
+	for name, tt := range map[string]struct {
+		path       string
+		body       map[string]any
+		code, says string
+	}{
+		"far too many users":      {organizationsPath, with(goodOrganization(), "max_users", far), "out_of_range", "max_users: use a whole number from 1 to 1000000"},
+		"far too long a timeout":  {endpointsPath, with(goodEndpoint(), "timeout_seconds", far), "out_of_range", "timeout_seconds: use a whole number from 1 to 30"},
+		"far too many retries":    {endpointsPath, with(goodEndpoint(), "max_retries", -far), "out_of_range", "max_retries: use a whole number from 0 to 50"},
+		"far too high a rate":     {endpointsPath, with(goodEndpoint(), "rate_limit", far), "out_of_range", "rate_limit: use a whole number from 1 to 10000"},
+		"a rate of none":          {endpointsPath, with(goodEndpoint(), "rate_limit", 0), "out_of_range", "rate_limit: use a whole number from 1 to 10000"},
+		"many at once":            {endpointsPath, with(goodEndpoint(), "max_concurrency", far), "out_of_range", "max_concurrency: use a whole number from 1 to 1000"},
+		"many failures":           {endpointsPath, with(goodEndpoint(), "breaker_failures", far), "out_of_range", "breaker_failures: use a whole number from 0 to 1000"},
+		"a breaker open for ever": {endpointsPath, with(goodEndpoint(), "breaker_max_open_seconds", far), "out_of_range", "breaker_max_open_seconds: use a whole number from 1 to 86400"},
+		"an unknown order":        {endpointsPath, with(goodEndpoint(), "ordering", "fifo"), "invalid_ordering", "ordering: use none, or organization"},
+		"no URL":                  {endpointsPath, without(goodEndpoint(), "url"), "required", "url: give a value"},
+		"no URL, but null":        {endpointsPath, with(goodEndpoint(), "url", nil), "required", "url: give a value"},
+		"an empty URL":            {endpointsPath, with(goodEndpoint(), "url", ""), "required", "url: give a value"},
+		"bad base64":              {endpointsPath, with(goodEndpoint(), "secret_key", "whsec_"+strings.Repeat("!", 44)), "invalid_secret", "secret_key: what follows whsec_ must be base64"},
+		"base64 for URLs":         {endpointsPath, with(goodEndpoint(), "secret_key", "whsec_"+strings.Repeat("-", 44)), "invalid_secret", "secret_key: what follows whsec_ must be base64"},
+		"no base64 at all":        {endpointsPath, with(goodEndpoint(), "secret_key", "whsec_"), "invalid_secret", "secret_key: what follows whsec_ must be base64"},
+		"too short base64":        {endpointsPath, with(goodEndpoint(), "secret_key", "whsec_AAAA"), "weak_secret", "secret_key: use 24 to 64 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body, err := json.Marshal(tt.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := a.post(t, tt.path, string(body)).problem(t, 422, tt.code); !strings.HasPrefix(d.Detail, tt.says) {
+				t.Errorf("got %q, want %q", d.Detail, tt.says)
+			}
+		})
+	}
+}
+
+func without(object map[string]any, field string) map[string]any {
+	delete(object, field)
+	return object
 }
 
 func TestHostileTextIsStoredAsItIsOrRefused(t *testing.T) {

@@ -8,10 +8,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
 )
@@ -43,7 +45,7 @@ func (s *Store) Onboard(ctx context.Context, o Onboarding) (Onboarded, error) {
 		return Onboarded{}, err
 	}
 	var done Onboarded
-	err = s.write(ctx, &org, func(tx *sqlx.Tx, now time.Time) error {
+	err = s.write(ctx, &org, func(tx *sqlx.Tx, now time.Time) ([]uuid.UUID, error) {
 		done = Onboarded{Organization: org, AdminUser: admin(org, o.AdminUser, now)}
 		return s.onboard(ctx, tx, now, &done, checked)
 	})
@@ -57,32 +59,31 @@ func admin(org Organization, a AdminUser, now time.Time) User {
 	return User{ID: postgres.NewID(now), OrganizationID: org.ID, Email: a.Email, FullName: a.FullName, Role: "admin", CreatedAt: now, UpdatedAt: now}
 }
 
-// onboard writes all but the organization. The endpoints come before the event,
-// so that they receive it.
-func (s *Store) onboard(ctx context.Context, tx *sqlx.Tx, now time.Time, done *Onboarded, checked []endpoint.Checked) error {
-	u := done.AdminUser
-	if err := insertUser(ctx, tx, u); err != nil {
-		return err
+// onboard writes all of an onboarding. The organization comes before the endpoints,
+// which refer to it, and they before the event, so that they receive it.
+func (s *Store) onboard(ctx context.Context, tx *sqlx.Tx, now time.Time, done *Onboarded, checked []endpoint.Checked) ([]uuid.UUID, error) {
+	o, u := done.Organization, done.AdminUser
+	if _, err := tx.ExecContext(ctx, insertOrganization, o.values()...); err != nil {
+		return nil, fmt.Errorf("insert organization: %w", err)
 	}
 	for _, c := range checked {
-		c.OrganizationID = &u.OrganizationID
+		c.OrganizationID = &o.ID
 		made, err := s.endpoints.Insert(ctx, tx, now, c)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		done.Endpoints = append(done.Endpoints, made)
 	}
-	return publish(ctx, tx, now, done.Organization, &event.User{ID: u.ID, Email: u.Email, FullName: u.FullName})
+	ev, err := o.created(now, &event.User{ID: u.ID, Email: u.Email, FullName: u.FullName})
+	if err != nil {
+		return nil, err
+	}
+	return onboarding.Publish(ctx, tx, ev, u.ID, u.OrganizationID, u.Email, u.FullName, u.Role, u.CreatedAt, u.UpdatedAt)
 }
 
-func insertUser(ctx context.Context, tx *sqlx.Tx, u User) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO sonicus.users (id, organization_id, email, full_name, role, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`, u.ID, u.OrganizationID, u.Email, u.FullName, u.Role, u.CreatedAt, u.UpdatedAt)
-	if err != nil {
-		return fmt.Errorf("insert user: %w", err)
-	}
-	return nil
-}
+// onboarding writes the first user and publishes the event in one statement.
+var onboarding = outbox.With(`INSERT INTO sonicus.users (id, organization_id, email, full_name, role, created_at, updated_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)`)
 
 // check reports every bad field of all parts at once. Hosts are looked up only
 // when nothing else is wrong.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,6 +30,9 @@ type fixture struct {
 	organizations *organization.Store
 	endpoints     *endpoint.Store
 	hints         atomic.Int64 // calls of committed
+
+	mu   sync.Mutex
+	told []map[uuid.UUID]bool // the endpoints of each
 }
 
 func setUp(t *testing.T) *fixture { return setUpOn(t, pgtest.New(t)) }
@@ -45,8 +49,25 @@ func setUpWith(t *testing.T, db *sqlx.DB, policy webhook.Policy) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{db: db, endpoints: endpoint.NewStore(db, webhook.NewGuard(policy), box)}
-	f.organizations = organization.NewStore(db, f.endpoints, func() { f.hints.Add(1) })
+	f.organizations = organization.NewStore(db, f.endpoints, f.committed)
 	return f
+}
+
+func (f *fixture) committed(endpoints []uuid.UUID) {
+	told := map[uuid.UUID]bool{}
+	for _, id := range endpoints {
+		told[id] = true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hints.Add(1)
+	f.told = append(f.told, told)
+}
+
+func (f *fixture) hinted() []map[uuid.UUID]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.told
 }
 
 func example() organization.New {

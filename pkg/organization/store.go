@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/endpoint"
@@ -19,14 +20,15 @@ import (
 type Store struct {
 	db        *sqlx.DB
 	endpoints *endpoint.Store
-	committed func()
+	committed func(endpoints []uuid.UUID)
 }
 
-// NewStore makes a store. committed is called after every commit that published
-// an event, to wake the dispatchers; it must return at once and may be nil.
-func NewStore(db *sqlx.DB, endpoints *endpoint.Store, committed func()) *Store {
+// NewStore makes a store. committed is called after every commit that wrote
+// deliveries, with the endpoints that they go to, to wake the dispatchers; it must
+// return at once and may be nil.
+func NewStore(db *sqlx.DB, endpoints *endpoint.Store, committed func(endpoints []uuid.UUID)) *Store {
 	if committed == nil {
-		committed = func() {}
+		committed = func([]uuid.UUID) {}
 	}
 	return &Store{db: db, endpoints: endpoints, committed: committed}
 }
@@ -40,8 +42,12 @@ func (s *Store) Create(ctx context.Context, n New) (Organization, error) {
 	if len(found) > 0 {
 		return Organization{}, problem.Invalid(found...)
 	}
-	err := s.write(ctx, &o, func(tx *sqlx.Tx, now time.Time) error {
-		return publish(ctx, tx, now, o, nil)
+	err := s.write(ctx, &o, func(tx *sqlx.Tx, now time.Time) ([]uuid.UUID, error) {
+		ev, err := o.created(now, nil)
+		if err != nil {
+			return nil, err
+		}
+		return creating.Publish(ctx, tx, ev, o.values()...)
 	})
 	if err != nil {
 		return Organization{}, err
@@ -49,16 +55,18 @@ func (s *Store) Create(ctx context.Context, n New) (Organization, error) {
 	return o, nil
 }
 
-// write runs one creation: it inserts o, whose id and times it sets, and lets
-// rest write what belongs to it. rest runs again when the first transaction
-// failed because the day had no partition yet.
-func (s *Store) write(ctx context.Context, o *Organization, rest func(*sqlx.Tx, time.Time) error) error {
-	create := func(tx *sqlx.Tx, now time.Time) error {
+// write runs one creation: it sets the id and the times of o and lets all write
+// it, what belongs to it, and its event; all returns the endpoints that have
+// deliveries then. It runs again when the first transaction failed because the
+// day had no partition yet.
+func (s *Store) write(ctx context.Context, o *Organization, all func(*sqlx.Tx, time.Time) ([]uuid.UUID, error)) error {
+	var told []uuid.UUID
+	create := func(tx *sqlx.Tx, now time.Time) (err error) {
 		o.ID, o.CreatedAt, o.UpdatedAt = postgres.NewID(now), now, now
-		if err := insert(ctx, tx, *o); err != nil {
-			return err
+		if told, err = all(tx, now); postgres.Violates(err, "organizations_domain_key") {
+			return problem.Conflict("domain_taken", "domain", "An organization with this domain exists already.")
 		}
-		return rest(tx, now)
+		return err
 	}
 	err := postgres.InTx(ctx, s.db, create)
 	if postgres.MissingPartition(err) {
@@ -70,7 +78,9 @@ func (s *Store) write(ctx context.Context, o *Organization, rest func(*sqlx.Tx, 
 	if err != nil {
 		return explain("create organization", err)
 	}
-	s.committed()
+	if len(told) > 0 {
+		s.committed(told)
+	}
 	return nil
 }
 
@@ -81,32 +91,25 @@ func (s *Store) again(ctx context.Context, create func(*sqlx.Tx, time.Time) erro
 	return postgres.InTx(ctx, s.db, create)
 }
 
+// insertOrganization takes what values returns.
 const insertOrganization = `
 INSERT INTO sonicus.organizations (id, name, display_name, domain, primary_contact_email, subscription_tier, subscription_status,
                                    max_users, industry, company_size, trial_end_date, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
 
-func insert(ctx context.Context, tx *sqlx.Tx, o Organization) error {
-	_, err := tx.ExecContext(ctx, insertOrganization, o.ID, o.Name, o.DisplayName, o.Domain, o.PrimaryContactEmail, o.SubscriptionTier,
-		o.SubscriptionStatus, o.MaxUsers, o.Industry, o.CompanySize, o.TrialEndDate, o.CreatedAt, o.UpdatedAt)
-	if postgres.Violates(err, "organizations_domain_key") {
-		return problem.Conflict("domain_taken", "domain", "An organization with this domain exists already.")
+// creating writes an organization and publishes its event in one statement.
+var creating = outbox.With(insertOrganization)
+
+func (o Organization) values() []any {
+	return []any{
+		o.ID, o.Name, o.DisplayName, o.Domain, o.PrimaryContactEmail, o.SubscriptionTier, o.SubscriptionStatus,
+		o.MaxUsers, o.Industry, o.CompanySize, o.TrialEndDate, o.CreatedAt, o.UpdatedAt,
 	}
-	if err != nil {
-		return fmt.Errorf("insert organization: %w", err)
-	}
-	return nil
 }
 
-// publish tells the endpoints of a new organization; admin is nil unless it came
-// by onboarding.
-func publish(ctx context.Context, tx *sqlx.Tx, now time.Time, o Organization, admin *event.User) error {
-	ev, err := event.NewOrganizationCreated(postgres.NewID(now), now, o.payload(), admin)
-	if err != nil {
-		return err
-	}
-	_, err = outbox.Publish(ctx, tx, ev)
-	return err
+// created is the event that tells of o; admin is nil unless it came by onboarding.
+func (o Organization) created(now time.Time, admin *event.User) (event.Envelope, error) {
+	return event.NewOrganizationCreated(postgres.NewID(now), now, o.payload(), admin)
 }
 
 // explain turns the state of the database into a problem that callers may see.

@@ -1,7 +1,6 @@
 package organization
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,10 +17,13 @@ const (
 	maxSlug     = 50  // characters
 	maxSize     = 20  // characters
 
-	maxUsers, defaultUsers = 1_000_000, 10
-	defaultTier            = "starter"
-	defaultStatus          = "active"
+	defaultUsers  = 10
+	defaultTier   = "starter"
+	defaultStatus = "active"
 )
+
+// MaxUsers is which numbers of users an organization can be limited to.
+var MaxUsers = endpoint.Range{Low: 1, High: 1_000_000}
 
 // statuses are the states that a subscription can have.
 var statuses = []string{"trial", "trialing", "active", "past_due", "suspended", "canceled", "expired", "inactive"}
@@ -37,7 +39,7 @@ func (n New) check() (Organization, []problem.Field) {
 	domain, found := checkDomain(n.Domain)
 	found = slices.Concat(endpoint.CheckText("name", n.Name, maxName), endpoint.CheckOptionalText("display_name", n.DisplayName, maxName),
 		found, checkEmail("primary_contact_email", n.PrimaryContactEmail), checkTier(n.SubscriptionTier), checkStatus(n.SubscriptionStatus),
-		checkMaxUsers(n.MaxUsers), endpoint.CheckOptionalText("industry", n.Industry, maxIndustry), checkSize(n.CompanySize),
+		endpoint.CheckRange("max_users", n.MaxUsers, MaxUsers), endpoint.CheckOptionalText("industry", n.Industry, maxIndustry), checkSize(n.CompanySize),
 		checkTrialEnd(n.TrialEndDate))
 	return Organization{
 		Name: n.Name, DisplayName: valueOr(n.DisplayName, n.Name), Domain: domain, PrimaryContactEmail: n.PrimaryContactEmail,
@@ -65,13 +67,6 @@ func checkStatus(status *string) []problem.Field {
 		return nil
 	}
 	return wrong("subscription_status", "invalid_status", "use one of "+strings.Join(statuses, ", "))
-}
-
-func checkMaxUsers(n *int) []problem.Field {
-	if n == nil || (*n >= 1 && *n <= maxUsers) {
-		return nil
-	}
-	return wrong("max_users", "out_of_range", fmt.Sprintf("use a whole number from 1 to %d", maxUsers))
 }
 
 func checkSize(size *string) []problem.Field {

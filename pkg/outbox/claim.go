@@ -110,6 +110,11 @@ const recoveryRate = `CASE WHEN l.recovering_since > statement_timestamp() - int
 // the dispatcher then waits. It is short, because it waits in a slot.
 const paceAhead = 0.1
 
+// lateCommits is how long after its due time was written a delivery may become
+// visible without being overlooked: the lower bounds of lanes stay so far behind
+// the clock. What comes later still is found by [Arrivals] or the next [Sweep].
+const lateCommits = 50 * time.Millisecond
+
 // load reads what an attempt needs. The bounds let the planner leave out the
 // partitions of other days; an event has the same time in its id as its deliveries.
 const load = `
@@ -130,7 +135,7 @@ type Ask struct {
 type Visit struct {
 	Lane
 	Taken   int           // deliveries claimed
-	Since   time.Time     // due time of the last of them; zero: none
+	Since   time.Time     // what to ask with the next time; zero when nothing was taken
 	AgainIn time.Duration // > 0: pace or breaker hold the lane back until then
 }
 
@@ -156,7 +161,9 @@ func Claim(ctx context.Context, db *sqlx.DB, asks []Ask) ([]Claimed, []Visit, er
 	var claimed []Claimed
 	token := rand.Int64() //nolint:gosec // a fence must be distinct, not secret
 	began := time.Now()
-	err := postgres.InTx(ctx, db, func(tx *sqlx.Tx, _ time.Time) error {
+	var now time.Time
+	err := postgres.InTx(ctx, db, func(tx *sqlx.Tx, at time.Time) error {
+		now = at
 		endpoints, retries, since, most := askColumns(asks)
 		if err := tx.SelectContext(ctx, &rows, claim, endpoints, retries, since, most, token, LeaseMargin.Seconds(), paceAhead); err != nil {
 			return err
@@ -167,7 +174,7 @@ func Claim(ctx context.Context, db *sqlx.DB, asks []Ask) ([]Claimed, []Visit, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("claim: %w", err)
 	}
-	return claimed, visits(rows), nil
+	return claimed, visits(rows, now.Add(-lateCommits)), nil
 }
 
 func askColumns(asks []Ask) (endpoints pq.StringArray, retries pq.BoolArray, since pq.StringArray, most pq.Int64Array) {
@@ -189,14 +196,16 @@ func leases(rows []claimRow, token int64, began time.Time) []Claimed {
 			claimed = append(claimed, Claimed{
 				Lane: r.Lane, DeliveryID: r.DeliveryID.UUID, OrganizationID: r.OrganizationID, DueAt: r.DueAt.Time,
 				EndpointVersion: r.EndpointVersion.Int64, TookOver: r.TookOver.Bool, Troubled: r.Troubled.Bool,
-				StartIn: seconds(r.StartIn.Float64), Token: token, leaseEnd: began.Add(seconds(r.Lease.Float64)),
+				StartIn: seconds(r.StartIn.Float64), Token: token, ClaimedAt: began, leaseEnd: began.Add(seconds(r.Lease.Float64)),
 			})
 		}
 	}
 	return claimed
 }
 
-func visits(rows []claimRow) []Visit {
+// visits sums the rows up. What was due before a claimed delivery has been claimed,
+// too, unless it was committed after that: none later than committed.
+func visits(rows []claimRow, committed time.Time) []Visit {
 	var all []Visit
 	at := make(map[Lane]int, len(rows))
 	for _, r := range rows {
@@ -211,6 +220,11 @@ func visits(rows []claimRow) []Visit {
 			if r.DueAt.Time.After(all[i].Since) {
 				all[i].Since = r.DueAt.Time
 			}
+		}
+	}
+	for i := range all {
+		if all[i].Since.After(committed) {
+			all[i].Since = committed
 		}
 	}
 	return all

@@ -23,6 +23,7 @@ type target struct {
 	MaxRetries   int
 	Timeout      int // default 10
 	Concurrency  int // default no limit of its own
+	Ordered      bool
 }
 
 // endpoint stores a target and returns its id.
@@ -36,9 +37,9 @@ func endpoint(t *testing.T, db *sqlx.DB, e target) uuid.UUID {
 		e.Timeout = 10
 	}
 	exec(t, db, `INSERT INTO sonicus.endpoints
-		(id, url, name, organization_id, events, is_active, paused_at, deleted_at, max_retries, timeout_seconds, max_concurrency, created_at, updated_at)
-		VALUES ($1, 'http://127.0.0.1:1/', 'test', $2, $3, NOT $4, CASE WHEN $5 THEN now() END, CASE WHEN $6 THEN now() END, $7, $8, nullif($9, 0), now(), now())`,
-		id, e.Organization, postgres.JSON(e.Events), e.Inactive, e.Paused, e.Deleted, e.MaxRetries, e.Timeout, e.Concurrency)
+		(id, url, name, organization_id, events, is_active, paused_at, deleted_at, max_retries, timeout_seconds, max_concurrency, ordering, created_at, updated_at)
+		VALUES ($1, 'http://127.0.0.1:1/', 'test', $2, $3, NOT $4, CASE WHEN $5 THEN now() END, CASE WHEN $6 THEN now() END, $7, $8, nullif($9, 0), CASE WHEN $10 THEN 'organization' ELSE 'none' END, now(), now())`,
+		id, e.Organization, postgres.JSON(e.Events), e.Inactive, e.Paused, e.Deleted, e.MaxRetries, e.Timeout, e.Concurrency, e.Ordered)
 	return id
 }
 

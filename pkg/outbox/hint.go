@@ -3,8 +3,11 @@ package outbox
 import (
 	"context"
 	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/postgres"
@@ -13,8 +16,13 @@ import (
 // channel is where hints are sent.
 const channel = "sonicus_queue"
 
-// A Hinter tells dispatchers that deliveries have been committed. A hint only
-// saves them the wait for their next poll; one that is lost costs nothing else.
+// maxHinted is how many endpoints a hint can name: a NOTIFY carries less than
+// 8,000 bytes, and an id takes 36 and a comma.
+const maxHinted = 8000 / 37
+
+// A Hinter tells dispatchers that deliveries have been committed, and to which
+// endpoints. A hint only saves them the wait for their next poll; one that is
+// lost costs nothing else.
 //
 // It speaks on its own, after the commit: NOTIFY inside the business transaction
 // would make every commit queue for a database-wide lock (40 % fewer creates,
@@ -23,56 +31,101 @@ type Hinter struct {
 	db   *sqlx.DB
 	log  *slog.Logger
 	wake chan struct{}
+
+	mu      sync.Mutex
+	waiting map[uuid.UUID]struct{} // not more than maxHinted and one: then the hint names none
 }
 
 // NewHinter makes a hinter that speaks through db.
 func NewHinter(db *sqlx.DB, log *slog.Logger) *Hinter {
-	return &Hinter{db: db, log: log, wake: make(chan struct{}, 1)}
+	return &Hinter{db: db, log: log, wake: make(chan struct{}, 1), waiting: map[uuid.UUID]struct{}{}}
 }
 
-// Hint returns at once.
-func (h *Hinter) Hint() { poke(h.wake) }
-
-// Run sends the hints until ctx ends, and then the one that still waits.
-func (h *Hinter) Run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			h.last(context.WithoutCancel(ctx))
-			return
-		case <-h.wake:
-		}
-		if err := h.notify(ctx); err != nil && ctx.Err() == nil {
-			h.log.DebugContext(ctx, "hint not sent", slog.Any("error", err))
-		}
+// Hint says that deliveries to these endpoints have been committed; without any
+// it says nothing. It returns at once.
+func (h *Hinter) Hint(endpoints []uuid.UUID) {
+	if len(endpoints) == 0 {
+		return
 	}
-}
-
-func (h *Hinter) last(ctx context.Context) {
+	h.mu.Lock()
+	for _, id := range endpoints {
+		if len(h.waiting) > maxHinted {
+			break
+		}
+		h.waiting[id] = struct{}{}
+	}
+	h.mu.Unlock()
 	select {
-	case <-h.wake:
-		_ = h.notify(ctx) // the poll finds what this would have told
+	case h.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (h *Hinter) notify(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	_, err := h.db.ExecContext(ctx, `SELECT pg_notify($1, '')`, channel)
-	return err
+// Run sends the hints until ctx ends, and then the one that still waits. The end
+// of ctx cuts no hint off, so it can take five seconds more.
+func (h *Hinter) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			select {
+			case <-h.wake:
+				h.notify(ctx)
+			default:
+			}
+			return
+		case <-h.wake:
+			h.notify(ctx)
+		}
+	}
 }
 
-// Listen passes hints on to wake until ctx ends. A lost connection comes back by
-// itself; then wake gets a hint too, because some may have been missed. A
-// connection that is dead without a word is found by a ping every ten seconds.
-// directURL must not lead through a transaction pooler.
-func Listen(ctx context.Context, directURL string, log *slog.Logger, wake chan<- struct{}) error {
-	l, err := postgres.NewListener(directURL, channel, func(err error) {
-		if err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "hints interrupted, polling goes on", slog.Any("error", err))
+// notify is a transaction of its own. Postgres does not wait for the disk when one
+// has only notified (measured), so synchronous_commit need not be switched off.
+func (h *Hinter) notify(ctx context.Context) {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if _, err := h.db.ExecContext(limited, `SELECT pg_notify($1, $2)`, channel, h.take()); err != nil {
+		h.log.DebugContext(limited, "hint not sent, the poll finds what it would have told", slog.Any("error", err))
+	}
+}
+
+// take returns what waits as a payload: ids with commas between, or nothing, which
+// says "look everywhere", when there are too many.
+func (h *Hinter) take() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var payload strings.Builder
+	if len(h.waiting) <= maxHinted {
+		for id := range h.waiting {
+			if payload.Len() > 0 {
+				payload.WriteByte(',')
+			}
+			payload.WriteString(id.String())
 		}
-		poke(wake)
+	}
+	clear(h.waiting)
+	return payload.String()
+}
+
+// Listen passes hints on to heard until ctx ends, one call at a time: the
+// endpoints that have something new, or nil when it cannot be told which. nil also
+// comes when the connection is there, for the first time or again, because hints
+// may have been missed. A lost connection comes back by itself; one that is dead
+// without a word is found by a ping every ten seconds. directURL must not lead
+// through a transaction pooler.
+func Listen(ctx context.Context, directURL string, log *slog.Logger, heard func(endpoints []uuid.UUID)) error {
+	connected := make(chan struct{}, 1)
+	l, err := postgres.NewListener(directURL, channel, func(err error) {
+		if err != nil {
+			if ctx.Err() == nil {
+				log.WarnContext(ctx, "hints interrupted, polling goes on", slog.Any("error", err))
+			}
+			return
+		}
+		select {
+		case connected <- struct{}{}:
+		default:
+		}
 	})
 	if err != nil {
 		return err
@@ -84,17 +137,30 @@ func Listen(ctx context.Context, directURL string, log *slog.Logger, wake chan<-
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-l.Notifications():
-			poke(wake)
+		case <-connected:
+			heard(nil)
+		case n := <-l.Notifications():
+			if n != nil { // a reconnection, of which connected tells
+				heard(hinted(n.Extra))
+			}
 		case <-ping.C:
 			l.Ping()
 		}
 	}
 }
 
-func poke(wake chan<- struct{}) {
-	select {
-	case wake <- struct{}{}:
-	default:
+// hinted reads a payload; nil when it names nothing that can be read.
+func hinted(payload string) []uuid.UUID {
+	if payload == "" {
+		return nil
 	}
+	var endpoints []uuid.UUID
+	for name := range strings.SplitSeq(payload, ",") {
+		id, err := uuid.Parse(name)
+		if err != nil {
+			return nil
+		}
+		endpoints = append(endpoints, id)
+	}
+	return endpoints
 }

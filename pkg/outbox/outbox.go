@@ -74,8 +74,9 @@ type Claimed struct {
 	Troubled        bool          `db:"troubled"`         // the endpoint has failed since its last success
 	StartIn         time.Duration // when its turn is, after the claim (rate limit, recovery)
 
-	Token    int64     // the fence
-	leaseEnd time.Time // by the monotonic clock, never later than the database's
+	Token     int64     // the fence
+	ClaimedAt time.Time // by this host's clock, before the claim
+	leaseEnd  time.Time // by the monotonic clock, never later than the database's
 }
 
 // MayStart says whether an attempt that begins now and takes up to timeout is

@@ -2,9 +2,13 @@ package outbox
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"strconv"
 
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
@@ -13,12 +17,16 @@ import (
 )
 
 // publish writes the event, one delivery per endpoint that matches now, and the
-// queue rows. The ids follow from the event, so a second run writes nothing.
-// due_at is the clock's, not the transaction's: due times must not tie.
-const publish = `
-WITH matched AS (
-    SELECT e.id AS endpoint_id, e.max_retries
-    FROM sonicus.endpoints e
+// queue rows of those that want no order. The ids follow from the event, so a
+// second run writes nothing. due_at is the clock's, not the transaction's: due
+// times must not tie.
+//
+// id is sonicus.delivery_id($1, endpoint_id, 1) written out, with what of it is
+// the event's as $7: Postgres cannot inline that function.
+const publish = `matched AS MATERIALIZED (
+    SELECT e.id AS endpoint_id, 1 + e.max_retries AS max_attempts, e.ordering = 'organization' AND $3::uuid IS NOT NULL AS ordered,
+           ($7 || substr(h, 1, 3) || translate(substr(h, 4, 1), '0123456789abcdef', '89ab89ab89ab89ab') || substr(h, 5, 15))::uuid AS id
+    FROM sonicus.endpoints e CROSS JOIN LATERAL (SELECT md5($1::uuid::text || e.id::text || '1') AS h) h
     WHERE e.is_active AND e.deleted_at IS NULL
       AND (e.organization_id IS NULL OR e.organization_id = $3)
       AND e.events @> ANY ($6::jsonb[])
@@ -27,27 +35,119 @@ WITH matched AS (
     VALUES ($1, $2, $3, $4, $5, (SELECT count(*) FROM matched))
     ON CONFLICT (id) DO NOTHING
     RETURNING id
+), new AS MATERIALIZED (
+    SELECT m.id, m.endpoint_id, m.max_attempts, m.ordered FROM published p, matched m
 ), written AS (
     INSERT INTO sonicus.deliveries (id, event_id, endpoint_id, event_type, max_attempts, created_at)
-    SELECT sonicus.delivery_id(p.id, m.endpoint_id, 1), p.id, m.endpoint_id, $2, 1 + m.max_retries, $5
-    FROM published p, matched m
-    RETURNING id, endpoint_id
+    SELECT n.id, $1, n.endpoint_id, $2, n.max_attempts, $5 FROM new n
+), queued AS (
+    INSERT INTO sonicus.queue (delivery_id, endpoint_id, due_at)
+    SELECT n.id, n.endpoint_id, clock_timestamp() FROM new n WHERE NOT n.ordered
 )
-INSERT INTO sonicus.queue (delivery_id, endpoint_id, due_at)
-SELECT id, endpoint_id, clock_timestamp() FROM written`
+SELECT n.endpoint_id, n.ordered FROM new n`
+
+// turn makes those who publish for one organization at the same time wait for
+// each other before they look at the queue.
+const turn = `SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 6))`
+
+// follow queues the deliveries to endpoints that want those of an organization
+// one after another. A row that has another before it waits for that to be done.
+//
+// The last row of each stream is locked until this transaction ends, so that
+// whoever deletes it finds our row and lets it follow. When it is being deleted
+// already, the lock is waited for and then there is nothing left to lock: our row
+// is the first. Settling locks queue rows in the order of their ids, and so does
+// this, or the two could deadlock.
+const follow = `
+WITH new AS (
+    SELECT e.id AS endpoint_id,
+           (SELECT q.delivery_id FROM sonicus.queue q
+            WHERE q.endpoint_id = e.id AND q.organization_id = $2 AND q.position IS NOT NULL
+            ORDER BY q.position DESC LIMIT 1) AS last
+    FROM unnest($3::uuid[]) AS e (id)
+), behind AS MATERIALIZED (
+    SELECT q.endpoint_id
+    FROM sonicus.queue q
+    WHERE q.delivery_id = ANY (ARRAY(SELECT n.last FROM new n))
+    ORDER BY q.delivery_id
+    FOR KEY SHARE
+)
+INSERT INTO sonicus.queue (delivery_id, endpoint_id, organization_id, position, due_at)
+SELECT sonicus.delivery_id($1, n.endpoint_id, 1), n.endpoint_id, $2, nextval('sonicus.queue_position'),
+       CASE WHEN b.endpoint_id IS NULL THEN clock_timestamp() END
+FROM new n LEFT JOIN behind b USING (endpoint_id)`
+
+// A Statement publishes events; see [With].
+type Statement struct{ text string }
+
+// With makes the statement that publishes an event and does, in the same round
+// trip, what the event is about: change is an INSERT, UPDATE or DELETE of the
+// caller's own tables, whose placeholders count from $1. The event does not go to
+// endpoints that change itself makes. A constraint that change violates comes back
+// as an error of Publish. When the event is there already, change still happens.
+func With(change string) Statement {
+	return Statement{"WITH change AS (" + placeholder.ReplaceAllStringFunc(change, func(p string) string {
+		n, _ := strconv.Atoi(p[1:]) // digits only
+		return "$" + strconv.Itoa(n+ownArguments)
+	}) + "), " + publish}
+}
+
+// ownArguments is how many placeholders publish has.
+const ownArguments = 7
+
+var (
+	placeholder = regexp.MustCompile(`\$[0-9]+`)
+	alone       = Statement{"WITH " + publish}
+)
 
 // Publish writes ev and a pending delivery for every active endpoint subscribed
 // to it. They become visible to the dispatchers when tx commits, and never if it
-// does not. It returns how many deliveries it wrote; publishing the same event
-// again writes none.
-func Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope) (int, error) {
-	res, err := tx.ExecContext(ctx, publish, ev.ID, ev.Type, ev.OrganizationID, postgres.JSON(ev.Payload), ev.Time, patterns(ev.Type))
-	if err != nil {
-		return 0, fmt.Errorf("publish %s: %w", ev.Type, err)
-	}
-	n, err := res.RowsAffected()
-	return int(n), err
+// does not. It returns the endpoints that it wrote deliveries for, to be hinted
+// at after the commit (see [Hinter]); publishing the same event again writes none.
+//
+// Endpoints with the ordering "organization" get what is published about one
+// organization in the order of the commits: the second transaction waits here for
+// the first. One that publishes about several organizations should do so in the
+// order of their ids, or two of them may deadlock.
+func Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope) ([]uuid.UUID, error) {
+	return alone.Publish(ctx, tx, ev)
 }
+
+// Publish is the function of this name together with the change of [With], which
+// gets args.
+func (s Statement) Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope, args ...any) ([]uuid.UUID, error) {
+	all := append([]any{ev.ID, ev.Type, ev.OrganizationID, postgres.JSON(ev.Payload), ev.Time, patterns(ev.Type), prefix(ev.ID)}, args...)
+	var written []struct {
+		EndpointID uuid.UUID `db:"endpoint_id"`
+		Ordered    bool      `db:"ordered"`
+	}
+	if err := tx.SelectContext(ctx, &written, s.text, all...); err != nil {
+		return nil, fmt.Errorf("publish %s: %w", ev.Type, err)
+	}
+	var (
+		endpoints []uuid.UUID
+		ordered   pq.StringArray
+	)
+	for _, w := range written {
+		endpoints = append(endpoints, w.EndpointID)
+		if w.Ordered {
+			ordered = append(ordered, w.EndpointID.String())
+		}
+	}
+	if len(ordered) > 0 {
+		if _, err := tx.ExecContext(ctx, turn, ev.OrganizationID); err != nil {
+			return nil, fmt.Errorf("publish %s in order: %w", ev.Type, err)
+		}
+		if _, err := tx.ExecContext(ctx, follow, ev.ID, ev.OrganizationID, ordered); err != nil {
+			return nil, fmt.Errorf("publish %s in order: %w", ev.Type, err)
+		}
+	}
+	return endpoints, nil
+}
+
+// prefix is how the ids of all deliveries of an event begin: with its time, and
+// the version of a uuidv7.
+func prefix(event uuid.UUID) string { return hex.EncodeToString(event[:6]) + "7" }
 
 // patterns renders the patterns that match an event type as JSON strings.
 func patterns(eventType string) pq.StringArray {

@@ -18,15 +18,15 @@ import (
 func TestPublishSharesTheFateOfItsTransaction(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	endpoint(t, db, target{MaxRetries: 3})
+	hook := endpoint(t, db, target{MaxRetries: 3})
 	org := organization(t, db)
 	var ev event.Envelope
 
 	undone := errors.New("undone")
 	err := postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, now time.Time) error {
 		ev = created(t, org, now)
-		if n, err := outbox.Publish(t.Context(), tx, ev); n != 1 || err != nil {
-			t.Fatalf("published %d deliveries, %v; want 1", n, err)
+		if told, err := outbox.Publish(t.Context(), tx, ev); len(told) != 1 || told[0] != hook || err != nil {
+			t.Fatalf("published to %s, %v; want %s", told, err, hook)
 		}
 		return undone
 	})
@@ -54,15 +54,50 @@ func TestPublishAgainWritesNothing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	endpoint(t, db, target{})
+	endpoint(t, db, target{Ordered: true})
 	ev := publish(t, db, organization(t, db), 1)[0]
+	exec(t, db, `DELETE FROM sonicus.queue`) // as settling does
 	inTx(t, db, func(tx *sqlx.Tx, _ time.Time) error {
-		n, err := outbox.Publish(t.Context(), tx, ev)
-		if n != 0 {
-			t.Errorf("published %d more deliveries", n)
+		told, err := outbox.Publish(t.Context(), tx, ev)
+		if len(told) != 0 {
+			t.Errorf("published to %s again", told)
 		}
 		return err
 	})
-	booksAgree(t, db)
+	for table, want := range map[string]int{"events": 1, "deliveries": 2, "queue": 0} {
+		if n := count(t, db, "sonicus."+table); n != want {
+			t.Errorf("%d rows in %s, want %d", n, table, want)
+		}
+	}
+}
+
+// What the event is about and the event are one statement, and one fate.
+func TestChangeIsWrittenWithItsEvent(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	endpoint(t, db, target{})
+	org := organization(t, db)
+	rename := outbox.With(`UPDATE sonicus.organizations SET name = $2, display_name = $2 || $3, max_users = $4 WHERE id = $1`)
+	inTx(t, db, func(tx *sqlx.Tx, now time.Time) error {
+		told, err := rename.Publish(t.Context(), tx, created(t, org, now), org, "it's $1", "!", 7)
+		if len(told) != 1 {
+			t.Errorf("published to %s", told)
+		}
+		return err
+	})
+	if n := count(t, db, `sonicus.organizations WHERE id = $1 AND name = $2 AND display_name = $2 || '!' AND max_users = 7`, org, "it's $1"); n != 1 {
+		t.Error("the change was not made as it was asked for")
+	}
+	err := postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, now time.Time) error {
+		_, err := rename.Publish(t.Context(), tx, created(t, org, now), org, "", "", 0)
+		return err
+	})
+	if !postgres.Violates(err, "organizations_max_users_check") {
+		t.Errorf("got %v, want the violated constraint", err)
+	}
+	if n := count(t, db, "sonicus.events"); n != 1 {
+		t.Errorf("%d events, want only the first", n)
+	}
 }
 
 func TestPayloadIsStoredByteForByte(t *testing.T) {
@@ -70,9 +105,6 @@ func TestPayloadIsStoredByteForByte(t *testing.T) {
 	db := pgtest.New(t)
 	endpoint(t, db, target{})
 	ev := publish(t, db, organization(t, db), 1)[0]
-	if got := string(claim(t, db, 1)[0].Payload); got != string(ev.Payload) {
-		t.Errorf("claimed %s\npublished %s", got, ev.Payload)
-	}
 	var seen postgres.JSON
 	if err := db.GetContext(t.Context(), &seen, `SELECT payload FROM sonicus.webhook_deliveries`); err != nil || string(seen) != string(ev.Payload) {
 		t.Errorf("view shows %s, %v", seen, err)
@@ -108,6 +140,50 @@ func TestEventGoesOnlyToMatchingEndpoints(t *testing.T) {
 		}
 		exec(t, db, `UPDATE sonicus.endpoints SET is_active = false`)
 	}
+}
+
+func TestOperationalEventsGoOnlyWhereTheyAreNamed(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mine, other := organization(t, db), organization(t, db)
+	publish(t, db, mine, 1)
+	publish(t, db, other, 1)
+	of := func(org uuid.UUID) uuid.NullUUID { return uuid.NullUUID{UUID: org, Valid: true} }
+	for name, c := range map[string]struct {
+		target
+		mine, global int // deliveries of an event about my endpoint, and about a global one
+	}{
+		"everything":                     {target{Events: `["*"]`}, 0, 0},
+		"business events":                {target{Events: `["organization.*", "organization.created"]`}, 0, 0},
+		"the family":                     {target{Events: `["webhook.*"]`}, 1, 1},
+		"the type":                       {target{Events: `["webhook.endpoint.disabled"]`}, 1, 1},
+		"everything and the family":      {target{Events: `["*", "webhook.*"]`}, 1, 1},
+		"my organization":                {target{Events: `["webhook.*"]`, Organization: of(mine)}, 1, 0},
+		"my organization, everything":    {target{Events: `["*"]`, Organization: of(mine)}, 0, 0},
+		"other organization":             {target{Events: `["webhook.*"]`, Organization: of(other)}, 0, 0},
+		"in order, though not of nobody": {target{Events: `["webhook.*"]`, Ordered: true}, 1, 1},
+	} {
+		id := endpoint(t, db, c.target)
+		for about, want := range map[*uuid.UUID]int{&mine: c.mine, nil: c.global} {
+			var told []uuid.UUID
+			inTx(t, db, func(tx *sqlx.Tx, now time.Time) error {
+				ev, err := event.NewEndpointDisabled(postgres.NewID(now), now, event.Endpoint{ID: id, OrganizationID: about})
+				if err != nil {
+					return err
+				}
+				told, err = outbox.Publish(t.Context(), tx, ev)
+				return err
+			})
+			if len(told) != want {
+				t.Errorf("%s, about %v: %d deliveries, want %d", name, about, len(told), want)
+			}
+		}
+		exec(t, db, `UPDATE sonicus.endpoints SET is_active = false`)
+	}
+	if n := count(t, db, "sonicus.events WHERE organization_id IS NULL"); n != 9 {
+		t.Errorf("%d events about nobody, want 9", n)
+	}
+	booksAgree(t, db)
 }
 
 func TestPartitionsAreMadeAheadAndOnce(t *testing.T) {
