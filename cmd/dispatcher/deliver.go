@@ -11,8 +11,6 @@ import (
 	"os"
 	"runtime/debug"
 
-	"github.com/google/uuid"
-
 	"github.com/sonicus/webhooks/pkg/config"
 	"github.com/sonicus/webhooks/pkg/dispatch"
 	"github.com/sonicus/webhooks/pkg/endpoint"
@@ -74,15 +72,15 @@ func deliver(ctx, abort context.Context, args []string, getenv func(string) stri
 	go func() { answered <- admin.Run(answering) }()
 	log = log.With(slog.String("name", processName()))
 	log.Info("dispatcher started", slog.String("admin_address", admin.Addr()), slog.String("version", version))
-	err = dispatchUntil(ctx, abort, cfg, db, log)
+	err = dispatchUntil(ctx, abort, cfg, db, admin, log)
 	stopAnswering()
 	err = errors.Join(err, <-answered)
 	return err
 }
 
 // dispatchUntil waits for the schema and delivers until ctx ends.
-func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *postgres.DB, log *slog.Logger) error {
-	sender, box, err := outbound(cfg)
+func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *postgres.DB, admin *telemetry.Admin, log *slog.Logger) error {
+	sender, box, err := outbound(cfg, log)
 	if err != nil {
 		return err
 	}
@@ -103,10 +101,14 @@ func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *postgres.D
 		Retry: dispatch.Schedule{
 			Initial: cfg.RetryInitial, Multiplier: cfg.RetryMultiplier, Max: cfg.RetryMaxInterval, Jitter: cfg.RetryJitter,
 		},
+		Breaker: outbox.BreakerPolicy{
+			Failures: cfg.BreakerFailures, FirstOpen: cfg.BreakerFirstOpen, MaxOpen: cfg.BreakerMaxOpen, DisableAfter: cfg.DisableAfter,
+		},
 	}, log)
+	admin.ServeMetrics(metrics(d.Counters())...)
 	if cfg.DispatchListen {
 		go func() {
-			if err := outbox.Listen(ctx, string(cfg.DatabaseDirectURL), log, wakes(d)); err != nil {
+			if err := outbox.Listen(ctx, string(cfg.DatabaseDirectURL), log, d.Heard); err != nil {
 				log.Error("no hints, polling goes on", slog.Any(telemetry.ErrorKey, err))
 			}
 		}()
@@ -117,17 +119,23 @@ func dispatchUntil(ctx, abort context.Context, cfg config.Config, db *postgres.D
 	return err
 }
 
-// wakes makes every hint a reason to look at the whole queue.
-func wakes(d *dispatch.Dispatcher) func([]uuid.UUID) {
-	return func([]uuid.UUID) {
-		select {
-		case d.Wake() <- struct{}{}:
-		default:
-		}
+// metrics are the counters of the dispatcher.
+func metrics(c *dispatch.Counters) []telemetry.Counter {
+	return []telemetry.Counter{
+		{
+			Name:  "sonicus_late_results_total",
+			Help:  "Results that came after their lease had been taken over: recorded in sonicus.late_results, never applied.",
+			Value: func() float64 { return float64(c.LateResults.Load()) },
+		},
+		{
+			Name:  "sonicus_duplicate_sends_total",
+			Help:  "Attempts at deliveries whose earlier lease had ended without a result: the receiver may have been sent them before.",
+			Value: func() float64 { return float64(c.DuplicateSends.Load()) },
+		},
 	}
 }
 
-func outbound(cfg config.Config) (*webhook.Sender, *secret.Box, error) {
+func outbound(cfg config.Config, log *slog.Logger) (*webhook.Sender, *secret.Box, error) {
 	keys, err := secret.ParseKeys(string(cfg.EncryptionKeys))
 	if err != nil {
 		return nil, nil, fmt.Errorf("SONICUS_ENCRYPTION_KEYS: %w", err)
@@ -136,11 +144,12 @@ func outbound(cfg config.Config) (*webhook.Sender, *secret.Box, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	options := webhook.Options{CAFile: cfg.EgressCAFile, Guard: webhook.NewGuard(webhook.Policy{
+	options := webhook.Options{CAFile: cfg.EgressCAFile, Log: log, Idle: cfg.DispatchConcurrency, IdlePerHost: cfg.DispatchPerEndpoint, Guard: webhook.NewGuard(webhook.Policy{
 		AllowCIDRs: cfg.EgressAllowCIDRs, AllowPorts: cfg.EgressAllowPorts, AllowHTTP: cfg.IsDevelopment(),
 		Own: webhook.OwnAddresses(cfg.HTTPAddr, cfg.AdminAddr),
 	})}
 	if cfg.EgressProxyURL != "" {
+		options.IdlePerHost = options.Idle // the proxy is the one host of plain http
 		if options.Proxy, err = url.Parse(string(cfg.EgressProxyURL)); err != nil {
 			return nil, nil, fmt.Errorf("SONICUS_EGRESS_PROXY_URL is not a URL") //nolint:err113 // the parser's error would repeat the URL, which may hold a password
 		}

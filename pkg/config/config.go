@@ -49,7 +49,7 @@ type Config struct {
 	AutoMigrate       bool         `env:"SONICUS_AUTO_MIGRATE" envDefault:"true" only:"api" meaning:"migrate at start, under a lock; false: refuse to start on pending migrations"`
 
 	HTTPAddr  string `env:"SONICUS_HTTP_ADDR" envDefault:"127.0.0.1:18100" meaning:"the address the API listens on; the dispatcher reads it only to refuse it as a webhook target"`
-	AdminAddr string `env:"SONICUS_ADMIN_ADDR" envDefault:"127.0.0.1:18101" dispatcher:"127.0.0.1:18102" meaning:"the address of /healthz and /readyz"`
+	AdminAddr string `env:"SONICUS_ADMIN_ADDR" envDefault:"127.0.0.1:18101" dispatcher:"127.0.0.1:18102" meaning:"the address of /healthz, /readyz and, of the dispatcher, /metrics"`
 
 	EncryptionKeys  secret.Value `env:"SONICUS_ENCRYPTION_KEYS" meaning:"kid:base64(32 bytes)[,kid2:…]; the first encrypts, all decrypt; required, the same for both binaries"`
 	BootstrapAPIKey secret.Value `env:"SONICUS_BOOTSTRAP_API_KEY" only:"api" meaning:"a super-admin API key accepted from the first start, for automation; at least 32 characters"`
@@ -70,6 +70,11 @@ type Config struct {
 	RetryMultiplier  float64       `env:"SONICUS_RETRY_MULTIPLIER" envDefault:"5" only:"dispatcher" meaning:"each further wait is this many times the last, 1–100"`
 	RetryMaxInterval time.Duration `env:"SONICUS_RETRY_MAX_INTERVAL" envDefault:"24h" only:"dispatcher" meaning:"no wait is longer, at most 24h"`
 	RetryJitter      float64       `env:"SONICUS_RETRY_JITTER" envDefault:"0.2" only:"dispatcher" meaning:"each wait varies by this share, up and down, 0–0.9"`
+
+	BreakerFailures  int           `env:"SONICUS_BREAKER_FAILURES" envDefault:"10" only:"dispatcher" meaning:"failures in a row that open an endpoint's circuit breaker, over all dispatchers, 0–1000; 0: never"`
+	BreakerFirstOpen time.Duration `env:"SONICUS_BREAKER_FIRST_OPEN" envDefault:"5s" only:"dispatcher" meaning:"an open breaker lets a probe through after this long; each further wait is twice the last"`
+	BreakerMaxOpen   time.Duration `env:"SONICUS_BREAKER_MAX_OPEN" envDefault:"5m" only:"dispatcher" meaning:"longest wait between two probes, at most 24h"`
+	DisableAfter     time.Duration `env:"SONICUS_DISABLE_AFTER" envDefault:"120h" only:"dispatcher" meaning:"an endpoint with nothing but failures for this long is switched off; what is queued for it stays; 0: never"`
 
 	LogLevel  slog.Level `env:"SONICUS_LOG_LEVEL" envDefault:"info" meaning:"debug, info, warn or error"`
 	LogFormat string     `env:"SONICUS_LOG_FORMAT" envDefault:"json" meaning:"json or text"`

@@ -34,6 +34,7 @@ func (c *Config) validate(bad map[string]bool) []*Problem {
 	c.checkEgress(check)
 	c.checkDispatch(check)
 	c.checkRetry(check)
+	c.checkBreaker(check)
 	c.checkRest(check)
 	return problems
 }
@@ -153,6 +154,13 @@ func (c *Config) checkRetry(check func(name, text string)) {
 		check("SONICUS_RETRY_INITIAL", fmt.Sprintf("is %v, longer than SONICUS_RETRY_MAX_INTERVAL (%v); write a shorter one, or a longer maximum",
 			short(c.RetryInitial), short(c.RetryMaxInterval)))
 	}
+}
+
+func (c *Config) checkBreaker(check func(name, text string)) {
+	check("SONICUS_BREAKER_FAILURES", outside(c.BreakerFailures, 0, 1000))
+	check("SONICUS_BREAKER_MAX_OPEN", outside(c.BreakerMaxOpen, time.Millisecond, 24*time.Hour))
+	check("SONICUS_BREAKER_FIRST_OPEN", outside(c.BreakerFirstOpen, time.Millisecond, 24*time.Hour))
+	check("SONICUS_DISABLE_AFTER", outside(c.DisableAfter, 0, 365*24*time.Hour))
 }
 
 // outside is empty when low ≤ v ≤ high. NaN is outside of every range.

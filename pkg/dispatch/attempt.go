@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
-	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
@@ -21,48 +19,60 @@ import (
 // spends no attempt.
 const unreadableWait = time.Minute
 
-var errLeaseTooOld = errors.New("the lease is too old to begin an attempt")
+var (
+	errLeaseTooOld     = errors.New("the lease is too old to begin an attempt")
+	errUnknownEndpoint = errors.New("the endpoint does not exist")
+)
 
 // attempt makes one request, first or retry alike, and hands the result over. The
 // delivery's slot is given back when the result is recorded; without a result, now.
-func (d *Dispatcher) attempt(ctx context.Context, c outbox.Claimed) {
+func (d *Dispatcher) attempt(ctx context.Context, c outbox.Claimed) (took time.Duration, made, success bool) {
 	f, made := d.try(ctx, c)
-	d.flights.land(c)
-	if !made {
-		d.flights.end(1)
-		return
+	if made {
+		d.settler.add(f)
 	}
-	d.settler.add(f)
+	return f.result.Took, made, f.result.Status == outbox.Sent
 }
 
 // try makes the request; made is false when the lease was given back instead.
 func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, made bool) {
-	if !c.MayStart(time.Now()) { // the process was stopped, or starved, since the claim
+	to := d.endpoints.of(c.EndpointID)
+	if to == nil {
+		d.postpone(c, unreadableWait, errUnknownEndpoint)
+		return finished{}, false
+	}
+	if to.keysErr != nil {
+		// Sending it unsigned, or failing it, would punish the receiver for a
+		// key that is missing on this side.
+		d.postpone(c, unreadableWait, fmt.Errorf("signing secret unreadable: %w", to.keysErr))
+		return finished{}, false
+	}
+	if c.StartIn > 0 {
+		pause(ctx, nil, time.Until(c.ClaimedAt.Add(c.StartIn)))
+	}
+	started := time.Now()
+	if !c.MayStart(started, to.timeout) { // the process was stopped, or starved, since the claim
 		d.postpone(c, 0, errLeaseTooOld)
 		return finished{}, false
 	}
-	keys, err := endpoint.Keys(d.box, c.EndpointID, c.Secret, c.PreviousSecret)
-	if err != nil {
-		// Sending it unsigned, or failing it, would punish the receiver for a
-		// key that is missing on this side.
-		d.postpone(c, unreadableWait, fmt.Errorf("signing secret unreadable: %w", err))
-		return finished{}, false
+	if c.TookOver {
+		d.counters.DuplicateSends.Add(1)
 	}
-	started := time.Now()
 	r := d.sender.Send(ctx, webhook.Request{
-		Target: d.sender.Target(c.URL, keys), EventType: c.EventType, EventID: c.EventID, EventTime: event.Timestamp(c.EventTime).String(),
-		DeliveryID: c.DeliveryID, Attempt: c.AttemptCount + 1, Body: []byte(c.Payload), Timeout: c.Timeout(),
+		Target: to.target, EventType: c.EventType, EventID: c.EventID, EventTime: event.Timestamp(c.EventTime).String(),
+		DeliveryID: c.DeliveryID, Attempt: c.AttemptCount + 1, Body: []byte(c.Payload), Timeout: to.timeout,
 	})
 	if r.Reason != "" && ctx.Err() != nil { // cut off by a stop, which says nothing of the receiver
 		d.giveUpLease(c)
 		return finished{}, false
 	}
 	o := decide(r, c.AttemptCount+1, c.MaxAttempts, d.settings.Retry.Delay(c.AttemptCount+1))
-	d.logAttempt(c, r, o)
+	d.logAttempt(c, to, r, o)
 	return finished{result: result(c, r, o, started), gone: o.gone}, true
 }
 
 func result(c outbox.Claimed, r webhook.Result, o outcome, started time.Time) outbox.Result {
+	c.Payload = "" // has been sent
 	return outbox.Result{
 		Claimed: c, StartedAt: started, Took: r.Took,
 		HTTPStatus: r.StatusCode, Reason: string(r.Reason), Error: r.Error,
@@ -88,21 +98,27 @@ func (d *Dispatcher) postpone(c outbox.Claimed, wait time.Duration, why error) {
 	if err := outbox.Release(ctx, d.db, []outbox.Claimed{c}, wait); err != nil {
 		log.Warn("lease not given back, it ends by itself", slog.Any("error", err))
 	}
+	d.lanes.note(c.Lane, c.DueAt, time.Now().Add(wait))
+	d.lanes.end(time.Now(), 1)
 }
 
 // logAttempt writes the one line of an attempt.
-func (d *Dispatcher) logAttempt(c outbox.Claimed, r webhook.Result, o outcome) {
-	level, attrs := slog.LevelInfo, []slog.Attr{
+func (d *Dispatcher) logAttempt(c outbox.Claimed, to *prepared, r webhook.Result, o outcome) {
+	level := slog.LevelInfo
+	attrs := append(make([]slog.Attr, 0, 16),
 		slog.String("outcome", string(o.status)),
 		slog.String("delivery_id", c.DeliveryID.String()),
 		slog.String("event_id", c.EventID.String()),
 		slog.String("event_type", c.EventType),
-		slog.String("endpoint_id", c.EndpointID.String()),
-		slog.String("url", withoutQuery(c.URL)),
+		slog.String("endpoint_id", to.id),
+		slog.String("url", to.url),
 		slog.Int("attempt", c.AttemptCount+1),
 		slog.Int("max_attempts", c.MaxAttempts),
 		slog.Int("http_status", r.StatusCode),
 		slog.Float64("took_ms", float64(r.Took.Microseconds())/1000),
+	)
+	if c.TookOver {
+		attrs = append(attrs, slog.Bool("possible_duplicate", true))
 	}
 	if o.status != outbox.Sent {
 		level = slog.LevelError
@@ -115,13 +131,4 @@ func (d *Dispatcher) logAttempt(c outbox.Claimed, r webhook.Result, o outcome) {
 		attrs = append(attrs, slog.String("failure_reason", o.failureReason))
 	}
 	d.log.LogAttrs(context.Background(), level, "delivery attempted", attrs...)
-}
-
-// withoutQuery keeps tokens that people put into query strings out of the log.
-func withoutQuery(url string) string {
-	base, _, found := strings.Cut(url, "?")
-	if found {
-		return base + "?…"
-	}
-	return base
 }

@@ -11,93 +11,197 @@ import (
 	"github.com/sonicus/webhooks/pkg/outbox"
 )
 
-// breath is the wait of a busy dispatcher whose slots are nearly all taken,
-// unless a wake-up ends it: some slots may be held by receivers that hang.
-const breath = 10 * time.Millisecond
+const (
+	// claimTimeout bounds a claim, which takes milliseconds.
+	claimTimeout = 10 * time.Second
+	// troublePause is the longest pause between two tries while claiming fails.
+	troublePause = 5 * time.Second
+	// arrivalsOverlap is how far two looks at what is new overlap, for what was
+	// committed late.
+	arrivalsOverlap = 2 * time.Second
+	// arrivalsMost is the longest time looked back over; a sweep finds the rest.
+	arrivalsMost = time.Minute
+	// sweepEvery is how long what no hint and no look at arrivals can find waits at
+	// the longest: leases that ended, and what other dispatchers have put off.
+	sweepEvery = 5 * time.Second
+	// sweepShare bounds the time spent on sweeps, which a long transaction in the
+	// database can make slow: they pause for so many times their own duration.
+	sweepShare = 20
+	// sweepTimeout bounds one.
+	sweepTimeout = 15 * time.Second
+)
 
-// claimTimeout bounds a claim, which takes milliseconds.
-const claimTimeout = 10 * time.Second
-
-// troublePause is the longest pause between two tries while claiming fails.
-const troublePause = 5 * time.Second
-
-// claimLoop waits, claims, starts attempts, and asks how long to wait, until ctx
-// ends. Attempts run under sending.
+// claimLoop looks where work is, claims, and starts attempts, until ctx ends.
+// Attempts run under sending.
 func (d *Dispatcher) claimLoop(ctx, sending context.Context) {
-	cursor, failures := uuid.Nil, 0
+	var looked time.Time
+	failures := 0
 	for ctx.Err() == nil {
-		claimed, full, next, err := d.claim(ctx, cursor)
+		now := time.Now()
+		again, err := d.step(ctx, sending, now, &looked)
 		if err != nil {
-			failures++
-			d.logTrouble(ctx, err, failures)
-			pause(ctx, nil, troubleWait(failures, d.settings.PollInterval))
+			failures = d.trouble(ctx, err, failures)
 			continue
 		}
 		if failures > 0 {
 			d.log.Info("claiming again", slog.Int("failed_claims", failures))
 			failures = 0
 		}
-		d.start(ctx, sending, claimed)
-		pause(ctx, d.wake, d.nextLook(full, cursor != uuid.Nil && next == uuid.Nil))
-		cursor = next
+		pause(ctx, d.wake, until(now, again, looked.Add(d.settings.PollInterval)))
 	}
 }
 
-// claim takes what there is room for. full says that there may be more: either
-// the room was used up, or there was none.
-func (d *Dispatcher) claim(ctx context.Context, cursor uuid.UUID) (claimed []outbox.Claimed, full bool, next uuid.UUID, err error) {
-	room := d.flights.room()
-	if room.Total == 0 || d.settler.behind() {
-		return nil, true, cursor, nil
+// step looks, claims once, and says when the next step is due; zero: at the next
+// poll, unless a wake-up comes.
+func (d *Dispatcher) step(ctx, sending context.Context, now time.Time, looked *time.Time) (again time.Time, err error) {
+	if err := d.look(ctx, now, looked); err != nil || d.settler.behind() {
+		return time.Time{}, err
 	}
-	// A stop must not cut a claim in two: the leases would be nobody's until they end.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
+	asks, again := d.lanes.asks(now)
+	if len(asks) == 0 {
+		return again, nil
+	}
+	return now, d.claim(ctx, sending, asks)
+}
+
+// until is how long to wait: to the earlier of two times, of which a zero one
+// does not count.
+func until(now, again, poll time.Time) time.Duration {
+	if !again.IsZero() && again.Before(poll) {
+		return max(again.Sub(now), 0)
+	}
+	return max(poll.Sub(now), 0)
+}
+
+// look finds new work once per poll interval. Everything that is put off, or is
+// left over by others, is the sweep's to find.
+func (d *Dispatcher) look(ctx context.Context, now time.Time, looked *time.Time) error {
+	since := now.Sub(*looked)
+	if since < d.settings.PollInterval && !d.unknown.Swap(false) {
+		return nil
+	}
+	short, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	claimed, next, err = outbox.Claim(ctx, d.db, room, cursor)
-	return claimed, len(claimed) == room.Total, next, err
-}
-
-// nextLook says how long to wait after a claim. wrapped: the round ended at the
-// last endpoint and those before its start have not had their turn.
-func (d *Dispatcher) nextLook(full, wrapped bool) time.Duration {
-	switch {
-	case d.settler.behind():
-		return d.settings.PollInterval
-	case full && !d.flights.roomForBatch():
-		return min(breath, d.settings.PollInterval)
-	case full, wrapped:
-		return 0
-	default:
-		return d.settings.PollInterval
+	work, err := outbox.Arrivals(short, d.db, min(since+arrivalsOverlap, arrivalsMost))
+	if err != nil {
+		return err
 	}
+	*looked = now
+	d.lanes.found(now, work)
+	d.giveBackStale(now)
+	return nil
 }
 
-// start begins the attempts, or none of them once ctx has ended.
-func (d *Dispatcher) start(ctx, sending context.Context, claimed []outbox.Claimed) {
-	for _, c := range claimed {
-		if ctx.Err() != nil {
-			d.giveUpLease(c)
-			continue
+// sweepLoop finds what everything else has missed, at the start and then every
+// few seconds, until ctx ends.
+func (d *Dispatcher) sweepLoop(ctx context.Context) {
+	for ctx.Err() == nil {
+		began := time.Now()
+		short, cancel := context.WithTimeout(ctx, sweepTimeout)
+		work, err := outbox.Sweep(short, d.db, sweepEvery)
+		cancel()
+		if err == nil {
+			d.lanes.found(began, work)
+		} else if ctx.Err() == nil {
+			d.log.Debug("sweep failed", slog.Any("error", err)) // the claim loop tells of trouble
 		}
-		d.flights.begin(c)
-		d.attempts.Go(func() {
-			d.attempt(sending, c)
-		})
+		pause(ctx, nil, max(min(sweepEvery, d.settings.PollInterval*5), sweepShare*time.Since(began)))
 	}
 }
 
-// giveUpLease remembers a lease for [Dispatcher.releaseAll].
+// Heard takes in a hint: these endpoints have new deliveries; nil: some may have.
+func (d *Dispatcher) Heard(endpoints []uuid.UUID) {
+	if endpoints == nil {
+		d.unknown.Store(true)
+		poke(d.wake)
+		return
+	}
+	now := time.Now()
+	for _, id := range endpoints {
+		d.lanes.note(outbox.Lane{EndpointID: id}, time.Time{}, now)
+	}
+}
+
+// claim asks the lanes and starts the attempts of what they give.
+func (d *Dispatcher) claim(ctx, sending context.Context, asks []outbox.Ask) error {
+	began := time.Now()
+	// A stop must not cut a claim in two: the leases would be nobody's until they end.
+	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
+	defer cancel()
+	claimed, visits, err := outbox.Claim(short, d.db, asks)
+	if err != nil {
+		d.lanes.failed(began, asks)
+		return err
+	}
+	d.lanes.answered(began, asks, visits)
+	if err := d.endpoints.refresh(short, claimed); err != nil {
+		for _, c := range claimed {
+			d.lanes.note(c.Lane, c.DueAt, began)
+			d.giveUpLease(c)
+		}
+		d.releaseAll(claimTimeout)
+		return err
+	}
+	for _, c := range claimed {
+		d.start(ctx, sending, c)
+	}
+	return nil
+}
+
+// start begins an attempt, unless ctx has ended or the receiver has enough for now.
+func (d *Dispatcher) start(ctx, sending context.Context, c outbox.Claimed) {
+	if ctx.Err() != nil {
+		d.giveUpLease(c)
+		return
+	}
+	if d.lanes.arrived(c) {
+		d.send(sending, c)
+	}
+}
+
+// send makes requests to one receiver, one after another, for as long as some
+// wait and have room.
+func (d *Dispatcher) send(ctx context.Context, c outbox.Claimed) {
+	d.attempts.Go(func() {
+		for more := true; more; {
+			id := c.EndpointID
+			took, made, success := d.attempt(ctx, c)
+			var widened bool
+			c, more, widened = d.lanes.landed(time.Now(), id, took, made, success)
+			if widened {
+				if extra, ok := d.lanes.next(id); ok {
+					d.send(ctx, extra)
+				}
+			}
+		}
+	})
+}
+
+// giveUpLease gives a slot back and remembers the lease for [Dispatcher.releaseAll].
 func (d *Dispatcher) giveUpLease(c outbox.Claimed) {
+	d.lanes.end(time.Now(), 1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.giveBack = append(d.giveBack, c)
 }
 
-// logTrouble says once that claiming fails, and again every minute or so.
-func (d *Dispatcher) logTrouble(ctx context.Context, err error, failures int) {
+// giveBackStale returns what waits for receivers that have become slow.
+func (d *Dispatcher) giveBackStale(now time.Time) {
+	for _, c := range d.lanes.stale(now, staleAfter) {
+		d.giveUpLease(c)
+	}
+	d.releaseAll(claimTimeout)
+}
+
+// trouble says once that the database does not answer, and again every minute or
+// so, and waits for longer and longer.
+func (d *Dispatcher) trouble(ctx context.Context, err error, failures int) int {
+	failures++
 	if ctx.Err() == nil && (failures == 1 || failures%15 == 0) {
 		d.log.Error("cannot claim deliveries, trying again", slog.Any("error", err), slog.Int("failed_claims", failures))
 	}
+	pause(ctx, nil, troubleWait(failures, d.settings.PollInterval))
+	return failures
 }
 
 // troubleWait doubles from a tenth of the poll interval, with jitter, so that

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sonicus/webhooks/pkg/outbox"
@@ -24,10 +25,20 @@ import (
 type Settings struct {
 	Name         string        // of this process, in the log of attempts
 	Concurrency  int           // deliveries claimed and not yet recorded: what a crash may repeat
-	PerEndpoint  int           // requests in flight per endpoint
+	PerEndpoint  int           // requests in flight per endpoint, unless it has a limit of its own
 	PollInterval time.Duration // longest time between two looks at the queue
 	Grace        time.Duration // how long a stop waits for attempts in flight
 	Retry        Schedule
+	Breaker      outbox.BreakerPolicy
+}
+
+// Counters count what an operator should know of, since the start.
+type Counters struct {
+	// LateResults came after their lease had been taken over; see [outbox.Settle].
+	LateResults atomic.Int64
+	// DuplicateSends are attempts at deliveries whose earlier lease had ended
+	// without a result: the receiver may have had the request before.
+	DuplicateSends atomic.Int64
 }
 
 // A Dispatcher delivers what the outbox holds. Any number of them work on one
@@ -35,14 +46,16 @@ type Settings struct {
 type Dispatcher struct {
 	db       *postgres.DB
 	sender   *webhook.Sender
-	box      *secret.Box
 	settings Settings
 	log      *slog.Logger
 
-	flights  *flights
-	settler  *settler
-	wake     chan struct{} // a look at the queue may be worth it
-	attempts sync.WaitGroup
+	lanes     *lanes
+	endpoints *endpoints
+	settler   *settler
+	counters  Counters
+	wake      chan struct{} // there may be something to claim
+	unknown   atomic.Bool   // a hint named no endpoints
+	attempts  sync.WaitGroup
 
 	mu       sync.Mutex
 	giveBack []outbox.Claimed // leases whose attempt did not take place
@@ -50,16 +63,15 @@ type Dispatcher struct {
 
 // New makes a dispatcher. It does nothing before Run.
 func New(db *postgres.DB, sender *webhook.Sender, box *secret.Box, settings Settings, log *slog.Logger) *Dispatcher {
-	wake := make(chan struct{}, 1)
-	slots := newFlights(settings.Concurrency, settings.PerEndpoint, wake)
-	return &Dispatcher{
-		db: db, sender: sender, box: box, settings: settings, log: log, wake: wake,
-		flights: slots, settler: newSettler(db, settings.Name, log, slots),
-	}
+	d := &Dispatcher{db: db, sender: sender, settings: settings, log: log, wake: make(chan struct{}, 1)}
+	d.lanes = newLanes(settings.Concurrency, settings.PerEndpoint, d.wake)
+	d.endpoints = newEndpoints(db, box, sender, d.lanes)
+	d.settler = newSettler(db, settings, log, d.lanes, &d.counters)
+	return d
 }
 
-// Wake is where hints go; see [outbox.Listen].
-func (d *Dispatcher) Wake() chan<- struct{} { return d.wake }
+// Counters returns what is counted; it goes on counting.
+func (d *Dispatcher) Counters() *Counters { return &d.counters }
 
 // ErrUnsettled: the process had to stop before it could record every result. The
 // deliveries concerned are sent again when their leases end.
@@ -83,17 +95,22 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	defer stopSettling()
 	settled := make(chan error, 1)
 	go func() { settled <- d.settler.run(settling) }()
+	sweeping := ended(func() { d.sweepLoop(ctx) })
 	claiming := ended(func() { d.claimLoop(ctx, sending) })
 
 	<-ctx.Done()
-	d.log.Info("draining", slog.Int("in_flight", d.flights.count()))
+	d.log.Info("draining", slog.Int("in_flight", d.lanes.count()))
 	grace, cancel := context.WithTimeout(abort, d.settings.Grace)
 	defer cancel()
 	wait(grace, claiming)
+	wait(grace, sweeping)
+	for _, c := range d.lanes.stale(time.Now(), -1) { // what waits for its receiver
+		d.giveUpLease(c)
+	}
 	giving := ended(func() { d.releaseAll(d.settings.Grace) })
 	attempts := ended(d.attempts.Wait)
 	if !wait(grace, attempts) {
-		d.log.Warn("cutting off attempts", slog.Int("in_flight", d.flights.count()))
+		d.log.Warn("cutting off attempts", slog.Int("in_flight", d.lanes.count()))
 	}
 	cutOff()
 	<-attempts

@@ -29,8 +29,9 @@ type lane struct {
 	since  time.Time // lower bound, by the database's clock; zero: none
 	at     time.Time // when to ask, by this host's
 	index  int       // place in the heap, -1: not in it
-	noted  bool      // work was told of while a claim was under way
-	asking bool
+	fresh  bool      // nothing is known of it yet
+	asking bool      // a claim is under way
+	noted  bool      // meanwhile, work was told of
 }
 
 // lanes decides which lanes the next claim asks, and for how much. It is the
@@ -74,16 +75,24 @@ func (l *lanes) note(key outbox.Lane, since, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ln := l.laneOf(key)
-	if !since.IsZero() && since.Before(ln.since) {
+	if !since.IsZero() && (ln.fresh || since.Before(ln.since)) {
 		ln.since = since
 	}
+	ln.fresh = false
 	l.push(ln, at)
+}
+
+// found notes all that a look at the queue has found.
+func (l *lanes) found(now time.Time, work []outbox.Work) {
+	for _, w := range work {
+		l.note(w.Lane, w.Since, now.Add(w.In))
+	}
 }
 
 func (l *lanes) laneOf(key outbox.Lane) *lane {
 	ln := l.known[key]
 	if ln == nil {
-		ln = &lane{key: key, index: -1}
+		ln = &lane{key: key, index: -1, fresh: true}
 		l.known[key] = ln
 	}
 	return ln
@@ -176,7 +185,8 @@ func (l *lanes) choose(now time.Time, most int, scarce bool) []choice {
 		case want > 0 && !tooEarly:
 			chosen = append(chosen, choice{ln, r, want})
 		case want > 0:
-			heap.Push(&l.ready, l.later(ln, r.askAt(now)))
+			ln.at = r.askAt(now)
+			heap.Push(&l.ready, ln)
 		case scarce:
 			l.held = append(l.held, ln)
 		default:
@@ -184,11 +194,6 @@ func (l *lanes) choose(now time.Time, most int, scarce bool) []choice {
 		}
 	}
 	return chosen
-}
-
-func (l *lanes) later(ln *lane, at time.Time) *lane {
-	ln.at = at
-	return ln
 }
 
 // answered takes in what a claim has brought. now is before the claim.
@@ -251,11 +256,11 @@ func (l *lanes) arrived(c outbox.Claimed) (start bool) {
 }
 
 // landed takes in that a request has ended, and returns the next one to the same
-// receiver, if there is one to begin.
-func (l *lanes) landed(now time.Time, c outbox.Claimed, took time.Duration, made, success bool) (next outbox.Claimed, ok bool) {
+// receiver, if there is one to begin. widened says that there may be another.
+func (l *lanes) landed(now time.Time, id uuid.UUID, took time.Duration, made, success bool) (next outbox.Claimed, ok, widened bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.receiverOf(c.EndpointID)
+	r := l.receiverOf(id)
 	r.sending--
 	if made {
 		r.learn(took, success)
@@ -268,14 +273,13 @@ func (l *lanes) landed(now time.Time, c outbox.Claimed, took time.Duration, made
 		for _, ln := range r.full {
 			l.push(ln, r.askAt(now))
 		}
-		r.full = nil
+		r.full = r.full[:0]
 	}
-	return next, ok
+	return next, ok, ok && r.sending < r.window && len(r.waiting) > 0
 }
 
-// another returns one more request to begin to the same receiver: its window may
-// have opened.
-func (l *lanes) another(id uuid.UUID) (outbox.Claimed, bool) {
+// next returns one more request to begin to a receiver, if there is one.
+func (l *lanes) next(id uuid.UUID) (outbox.Claimed, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.receiverOf(id).next()
@@ -322,22 +326,20 @@ func (l *lanes) count() int {
 	return l.used
 }
 
-// stale takes out the deliveries that have waited for too long, or all that wait.
-func (l *lanes) stale(now time.Time, all bool) []outbox.Claimed {
+// stale takes out the deliveries that have waited for longer than patience for
+// room at their receiver.
+func (l *lanes) stale(now time.Time, patience time.Duration) []outbox.Claimed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var old []outbox.Claimed
 	for id, r := range l.receivers {
 		n := 0
-		for n < len(r.waiting) && (all || now.Sub(r.lastAsk) > staleAfter || now.Sub(r.waiting[n].ClaimedAt) > staleAfter) {
-			n++
-		}
-		for _, c := range r.waiting[:n] {
+		for n < len(r.waiting) && now.Sub(r.waiting[n].ClaimedAt) > patience {
+			c := r.waiting[n]
 			ln := l.laneOf(c.Lane)
 			ln.since = earliest(ln.since, c.DueAt)
-			if !all {
-				l.push(ln, now.Add(askEvery))
-			}
+			l.push(ln, now.Add(askEvery))
+			n++
 		}
 		old = append(old, r.waiting[:n]...)
 		r.waiting = r.waiting[n:]

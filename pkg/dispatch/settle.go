@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
 )
@@ -17,6 +21,8 @@ const (
 	// cost some twenty times the work in Postgres (measured).
 	groupSize = 500
 	groupWait = 3 * time.Millisecond
+	// groupEnough results are not made to wait for more.
+	groupEnough = 64
 	// parkedFor leaves an operator time to look at broken books.
 	parkedFor = 24 * time.Hour
 	// settlePause is the longest pause between two tries while settling fails.
@@ -33,16 +39,21 @@ type finished struct {
 // tries again; the dispatcher claims nothing meanwhile, or it would claim what it
 // has already sent.
 type settler struct {
-	db    *postgres.DB
-	name  string
-	log   *slog.Logger
-	slots *flights
-	queue chan finished
-	stuck atomic.Bool
+	db       *postgres.DB
+	settings Settings
+	log      *slog.Logger
+	lanes    *lanes
+	counters *Counters
+	queue    chan finished
+	stuck    atomic.Bool
+	news     map[uuid.UUID]news // what was last recorded of each endpoint
 }
 
-func newSettler(db *postgres.DB, name string, log *slog.Logger, slots *flights) *settler {
-	return &settler{db: db, name: name, log: log, slots: slots, queue: make(chan finished, slots.total)}
+func newSettler(db *postgres.DB, settings Settings, log *slog.Logger, lanes *lanes, counters *Counters) *settler {
+	return &settler{
+		db: db, settings: settings, log: log, lanes: lanes, counters: counters,
+		queue: make(chan finished, lanes.total), news: map[uuid.UUID]news{},
+	}
 }
 
 // add hands a result over. There is room for one from every slot.
@@ -63,7 +74,7 @@ func (s *settler) run(ctx context.Context) error {
 		if !s.settleAll(ctx, group) {
 			lost += len(group)
 		}
-		s.slots.end(len(group))
+		s.lanes.end(time.Now(), len(group))
 		s.caughtUp()
 		if !open {
 			break
@@ -79,7 +90,7 @@ func (s *settler) run(ctx context.Context) error {
 func (s *settler) caughtUp() {
 	if len(s.queue) == 0 && s.stuck.Swap(false) {
 		s.log.Info("recording results again")
-		poke(s.slots.wake)
+		poke(s.lanes.wake)
 	}
 }
 
@@ -93,6 +104,9 @@ func (s *settler) gather() (group []finished, open bool) {
 	deadline := time.NewTimer(groupWait)
 	defer deadline.Stop()
 	for len(group) < groupSize {
+		if len(group) >= groupEnough && len(s.queue) == 0 {
+			return group, true
+		}
 		select {
 		case f, open := <-s.queue:
 			if !open {
@@ -166,20 +180,108 @@ func (s *settler) untilAnswered(ctx context.Context, group []finished) error {
 	}
 }
 
+// settled is what a settling transaction has found.
+type settled struct {
+	late     []uuid.UUID // deliveries
+	promoted []uuid.UUID // endpoints
+	health   outbox.Health
+	disabled []endpoint.Disabled
+	told     []uuid.UUID // endpoints that get an operational event
+}
+
+// settle records a group in one transaction: the attempts, and what they say of
+// their endpoints.
 func (s *settler) settle(ctx context.Context, group []finished) error {
-	results, outcomes := make([]outbox.Result, len(group)), make([]endpoint.Outcome, len(group))
+	results := make([]outbox.Result, len(group))
+	var gone []uuid.UUID
 	for i, f := range group {
 		results[i] = f.result
-		outcomes[i] = endpoint.Outcome{EndpointID: f.result.EndpointID, Success: f.result.Status == outbox.Sent, Gone: f.gone}
+		if f.gone {
+			gone = append(gone, f.result.EndpointID)
+		}
 	}
-	return postgres.InTx(ctx, s.db, func(tx *postgres.Tx, _ time.Time) error {
-		late, err := outbox.Settle(ctx, tx, s.name, results)
+	outcomes := s.outcomes(time.Now(), results)
+	var done settled
+	err := postgres.InTx(ctx, s.db, func(tx *postgres.Tx, now time.Time) (err error) {
+		done = settled{}
+		if done.late, err = outbox.Settle(ctx, tx, s.settings.Name, results); err != nil {
+			return err
+		}
+		if done.promoted, err = outbox.Promote(ctx, tx, results); err != nil {
+			return err
+		}
+		if done.health, err = outbox.RecordHealth(ctx, tx, now, outcomes, s.settings.Breaker); err != nil {
+			return err
+		}
+		return s.disable(ctx, tx, now, gone, &done)
+	})
+	if err == nil {
+		s.learned(results, outcomes, done)
+	}
+	return err
+}
+
+// disable switches off the endpoints that want no more, or have failed for too
+// long, and publishes that.
+func (s *settler) disable(ctx context.Context, tx *postgres.Tx, now time.Time, gone []uuid.UUID, done *settled) error {
+	for _, off := range []struct {
+		ids    []uuid.UUID
+		reason string
+	}{{gone, event.DisabledGone}, {done.health.Hopeless, event.DisabledFailing}} {
+		disabled, err := endpoint.Disable(ctx, tx, off.ids, off.reason)
 		if err != nil {
 			return err
 		}
-		for _, id := range late {
-			s.log.Warn("late result: the lease had been taken over, the receiver may have the event twice", slog.String("delivery_id", id.String()))
+		done.disabled = append(done.disabled, disabled...)
+	}
+	for _, d := range done.disabled {
+		ev, err := event.NewEndpointDisabled(postgres.NewID(now), now, event.Endpoint{
+			ID: d.ID, Name: d.Name, URL: d.URL, OrganizationID: d.OrganizationID, DisabledReason: d.Reason,
+			DisabledAt: event.Timestamp(d.At), FailingSince: (*event.Timestamp)(d.FailingSince),
+		})
+		if err != nil {
+			return err
 		}
-		return endpoint.Record(ctx, tx, outcomes)
-	})
+		told, err := outbox.Publish(ctx, tx, ev)
+		if err != nil {
+			return err
+		}
+		done.told = append(done.told, told...)
+	}
+	return nil
+}
+
+// learned tells the log and the lanes, once the transaction has committed.
+func (s *settler) learned(results []outbox.Result, outcomes []outbox.Outcome, done settled) {
+	now := time.Now()
+	for _, r := range results {
+		if r.Status == outbox.Retrying {
+			s.lanes.note(outbox.Lane{EndpointID: r.EndpointID, Retry: true}, time.Time{}, now.Add(r.RetryIn))
+		}
+	}
+	for _, id := range slices.Concat(done.promoted, done.told) {
+		s.lanes.note(outbox.Lane{EndpointID: id}, time.Time{}, now)
+	}
+	s.remember(now, outcomes)
+	s.counters.LateResults.Add(int64(len(done.late)))
+	for _, id := range done.late {
+		s.log.Warn("late result: the lease had been taken over, the receiver may have the event twice", slog.String("delivery_id", id.String()))
+	}
+	for _, c := range done.health.Changes {
+		s.logChange(c)
+	}
+	for _, d := range done.disabled {
+		s.log.Error("endpoint switched off", slog.String("endpoint_id", d.ID.String()), slog.String("disabled_reason", d.Reason))
+	}
+}
+
+func (s *settler) logChange(c outbox.Change) {
+	level, attrs := slog.LevelInfo, []slog.Attr{
+		slog.String("endpoint_id", c.EndpointID.String()), slog.String("from", string(c.From)), slog.String("to", string(c.To)),
+	}
+	if c.To == outbox.Open {
+		level = slog.LevelWarn
+		attrs = append(attrs, slog.Int("failures", c.Failures), slog.Time("until", *c.Until))
+	}
+	s.log.LogAttrs(context.Background(), level, "circuit breaker", attrs...)
 }

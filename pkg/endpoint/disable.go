@@ -10,21 +10,16 @@ import (
 	"github.com/lib/pq"
 )
 
-// Reasons for which the service switches an endpoint off.
-const (
-	ReasonGone    = "gone"    // the receiver answered 410
-	ReasonFailing = "failing" // nothing but failures for days
-)
 
 // Disabled is an endpoint that has been switched off.
 type Disabled struct {
-	ID             uuid.UUID     `db:"id"`
-	Name           string        `db:"name"`
-	URL            string        `db:"url"`
-	OrganizationID uuid.NullUUID `db:"organization_id"`
-	Reason         string        `db:"disabled_reason"`
-	At             time.Time     `db:"disabled_at"`
-	FailingSince   *time.Time    `db:"failing_since"`
+	ID             uuid.UUID  `db:"id"`
+	Name           string     `db:"name"`
+	URL            string     `db:"url"`
+	OrganizationID *uuid.UUID `db:"organization_id"`
+	Reason         string     `db:"disabled_reason"`
+	At             time.Time  `db:"disabled_at"`
+	FailingSince   *time.Time `db:"failing_since"`
 }
 
 // disable locks the rows in the order of their ids, so that dispatchers cannot
