@@ -10,7 +10,6 @@ import (
 	"github.com/lib/pq"
 )
 
-
 // Disabled is an endpoint that has been switched off.
 type Disabled struct {
 	ID             uuid.UUID  `db:"id"`
