@@ -63,11 +63,14 @@ func newLanes(total, perEndpoint int, wake chan<- struct{}) *lanes {
 	}
 }
 
-// batch is how many free slots are worth a claim of a busy dispatcher.
-func (l *lanes) batch() int { return max(1, l.total/4) }
-
 // reserve is how many slots only first attempts to receivers that answer get.
 func (l *lanes) reserve() int { return l.total / 4 }
+
+// room is how many slots are free to all.
+func (l *lanes) room() int { return l.total - l.reserve() - l.used }
+
+// batch is how much room is worth a claim of a busy dispatcher.
+func (l *lanes) batch() int { return max(1, l.total/8) }
 
 // note says that a lane has something to claim at a time. since bounds it from
 // below, when that is known.
@@ -135,14 +138,13 @@ func (l *lanes) push(ln *lane, at time.Time) {
 func (l *lanes) asks(now time.Time) (asks []outbox.Ask, again time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	free := l.total - l.used
-	if free < l.batch() && l.used > 0 && now.Sub(l.lastAsk) < breath {
+	budget := l.room()
+	if budget < l.batch() && now.Sub(l.lastAsk) < breath {
 		return nil, l.lastAsk.Add(breath)
 	}
-	scarce := free <= l.reserve() && l.total > 1
-	budget := free
-	if !scarce {
-		budget = max(1, free-l.reserve())
+	scarce := budget <= 0
+	if scarce {
+		budget = l.total - l.used
 	}
 	chosen := l.choose(now, min(askLanes, budget), scarce)
 	if len(chosen) == 0 {
@@ -223,9 +225,7 @@ func (l *lanes) answered(now time.Time, asks []outbox.Ask, visits []outbox.Visit
 			l.push(ln, notedAt)
 		}
 	}
-	if l.total-l.used >= l.batch() {
-		l.unhold(now)
-	}
+	l.unhold(now)
 }
 
 // failed takes in that a claim brought nothing because of an error.
@@ -303,16 +303,19 @@ func (l *lanes) limit(id uuid.UUID, most *int) {
 func (l *lanes) end(now time.Time, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before := l.total - l.used
+	before := l.room()
 	l.used -= n
-	if free := l.total - l.used; before < l.batch() && free >= l.batch() {
-		l.unhold(now)
+	l.unhold(now)
+	if before < l.batch() && l.room() >= l.batch() {
 		poke(l.wake)
 	}
 }
 
-// unhold puts the lanes back that were passed over.
+// unhold puts the lanes back that were passed over, once there is room for all.
 func (l *lanes) unhold(now time.Time) {
+	if l.room() <= 0 {
+		return
+	}
 	for _, ln := range l.held {
 		l.push(ln, now)
 	}
