@@ -99,7 +99,6 @@ func (d *Dispatcher) postpone(c outbox.Claimed, wait time.Duration, why error) {
 		log.Warn("lease not given back, it ends by itself", slog.Any("error", err))
 	}
 	d.lanes.note(c.Lane, c.DueAt, time.Now().Add(wait))
-	d.lanes.end(time.Now(), 1)
 }
 
 // logAttempt writes the one line of an attempt.

@@ -166,6 +166,9 @@ func (d *Dispatcher) send(ctx context.Context, c outbox.Claimed) {
 		for more := true; more; {
 			id := c.EndpointID
 			took, made, success := d.attempt(ctx, c)
+			if !made {
+				d.slotsFree(ctx, 1)
+			}
 			var widened bool
 			c, more, widened = d.lanes.landed(time.Now(), id, took, made, success)
 			if widened {
@@ -177,9 +180,16 @@ func (d *Dispatcher) send(ctx context.Context, c outbox.Claimed) {
 	})
 }
 
-// giveUpLease gives a slot back and remembers the lease for [Dispatcher.releaseAll].
+// slotsFree gives back the slots of deliveries that are recorded, or postponed, and
+// begins what waited for one.
+func (d *Dispatcher) slotsFree(ctx context.Context, n int) {
+	for _, c := range d.lanes.end(n) {
+		d.send(ctx, c)
+	}
+}
+
+// giveUpLease remembers a lease for [Dispatcher.releaseAll].
 func (d *Dispatcher) giveUpLease(c outbox.Claimed) {
-	d.lanes.end(time.Now(), 1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.giveBack = append(d.giveBack, c)

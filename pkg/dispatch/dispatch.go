@@ -55,6 +55,7 @@ type Dispatcher struct {
 	counters  Counters
 	wake      chan struct{} // there may be something to claim
 	unknown   atomic.Bool   // a hint named no endpoints
+	sending   context.Context // of all requests
 	attempts  sync.WaitGroup
 
 	mu       sync.Mutex
@@ -66,7 +67,7 @@ func New(db *postgres.DB, sender *webhook.Sender, box *secret.Box, settings Sett
 	d := &Dispatcher{db: db, sender: sender, settings: settings, log: log, wake: make(chan struct{}, 1)}
 	d.lanes = newLanes(settings.Concurrency, settings.PerEndpoint, d.wake)
 	d.endpoints = newEndpoints(db, box, sender, d.lanes)
-	d.settler = newSettler(db, settings, log, d.lanes, &d.counters)
+	d.settler = newSettler(db, settings, log, d.lanes, &d.counters, func(n int) { d.slotsFree(d.sending, n) })
 	return d
 }
 
@@ -91,6 +92,7 @@ const lastWords = time.Second
 func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	sending, cutOff := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutOff()
+	d.sending = sending
 	settling, stopSettling := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSettling()
 	settled := make(chan error, 1)

@@ -31,14 +31,16 @@ type lane struct {
 	index  int       // place in the heap, -1: not in it
 	fresh  bool      // nothing is known of it yet
 	asking bool      // a claim is under way
+	begin  int       // slots that it has taken
 	noted  bool      // meanwhile, work was told of
 }
 
 // lanes decides which lanes the next claim asks, and for how much. It is the
 // memory of a dispatcher: a cache of where work is, and of what each receiver can
-// take. It counts the slots: a delivery holds one from the claim until its result
-// is recorded, because all that is not recorded may be sent again after a crash:
-// so a crash repeats at most total deliveries.
+// take. It counts the slots: a delivery holds one from the beginning of its request
+// until the result is recorded, because all that has begun and is not recorded may
+// be sent again after a crash: so a crash repeats at most total deliveries. As many
+// again may be claimed ahead; a crash only delays those.
 //
 // Lanes are asked in the order in which they became ready, which goes round robin
 // over those that always are. The last quarter of the slots is kept for the first
@@ -49,10 +51,13 @@ type lanes struct {
 
 	mu        sync.Mutex
 	used      int // slots
+	flying    int // requests in flight, or to begin at once when a claim under way ends
+	ahead     int // deliveries claimed, or being claimed, that have no slot yet
 	known     map[outbox.Lane]*lane
 	receivers map[uuid.UUID]*receiver
 	ready     laneHeap
 	held      []*lane // passed over because slots are scarce
+	stalled   []*receiver
 	lastAsk   time.Time
 }
 
@@ -66,8 +71,9 @@ func newLanes(total, perEndpoint int, wake chan<- struct{}) *lanes {
 // reserve is how many slots only first attempts to receivers that answer get.
 func (l *lanes) reserve() int { return l.total / 4 }
 
-// room is how many slots are free to all.
-func (l *lanes) room() int { return l.total - l.reserve() - l.used }
+// room is how many more requests may be in flight, as far as all may begin them.
+// What only waits to be recorded is not counted: that ends by itself.
+func (l *lanes) room() int { return l.total - l.reserve() - l.flying }
 
 // batch is how much room is worth a claim of a busy dispatcher.
 func (l *lanes) batch() int { return max(1, l.total/8) }
@@ -144,9 +150,9 @@ func (l *lanes) asks(now time.Time) (asks []outbox.Ask, again time.Time) {
 	}
 	scarce := budget <= 0
 	if scarce {
-		budget = l.total - l.used
+		budget = l.total - l.flying
 	}
-	chosen := l.choose(now, min(askLanes, budget), scarce)
+	chosen := l.choose(now, min(askLanes, max(budget, 1)), scarce)
 	if len(chosen) == 0 {
 		if len(l.ready) > 0 && l.ready[0].at.After(now) {
 			return nil, l.ready[0].at
@@ -154,24 +160,31 @@ func (l *lanes) asks(now time.Time) (asks []outbox.Ask, again time.Time) {
 		return nil, now.Add(breath) // no room, or nothing there
 	}
 	l.lastAsk = now
+	room := l.total - l.ahead
 	for i, c := range chosen {
-		share := budget / (len(chosen) - i) // what others leave over goes on to the next
-		most := min(c.want, max(1, share))
-		budget -= most
-		l.used += most
-		c.receiver.coming += most
+		others := len(chosen) - i // what one leaves over goes on to the next
+		begin := min(c.begin, max(1, budget/others), budget)
+		more := min(c.more, room/others)
+		budget, room = budget-begin, room-more
+		if begin+more == 0 {
+			l.push(c.lane, now.Add(breath))
+			continue
+		}
+		l.flying += begin
+		l.ahead += more
+		c.receiver.coming += begin + more
 		c.receiver.lastAsk = now
-		c.lane.asking = true
-		asks = append(asks, outbox.Ask{Lane: c.lane.key, Since: c.lane.since, Most: most})
+		c.lane.asking, c.lane.begin = true, begin
+		asks = append(asks, outbox.Ask{Lane: c.lane.key, Since: c.lane.since, Most: begin + more})
 	}
-	return asks, time.Time{}
+	return asks, now.Add(breath)
 }
 
 // choice is a lane that is asked, and what its receiver could take.
 type choice struct {
-	lane     *lane
-	receiver *receiver
-	want     int
+	lane        *lane
+	receiver    *receiver
+	begin, more int
 }
 
 // choose takes lanes that are due from the heap. Lanes without room leave it, and
@@ -181,12 +194,12 @@ func (l *lanes) choose(now time.Time, most int, scarce bool) []choice {
 	for len(chosen) < most && len(l.ready) > 0 && !l.ready[0].at.After(now) {
 		ln := heap.Pop(&l.ready).(*lane) //nolint:forcetypeassert // the heap holds nothing else
 		r := l.receiverOf(ln.key.EndpointID)
-		want := r.wants(ln.key.Retry, scarce)
+		begin, more := r.wants(ln.key.Retry, scarce)
 		tooEarly := r.askAt(now).After(now)
 		switch {
-		case want > 0 && !tooEarly:
-			chosen = append(chosen, choice{ln, r, want})
-		case want > 0:
+		case begin+more > 0 && !tooEarly:
+			chosen = append(chosen, choice{ln, r, begin, more})
+		case begin+more > 0:
 			ln.at = r.askAt(now)
 			heap.Push(&l.ready, ln)
 		case scarce:
@@ -209,8 +222,7 @@ func (l *lanes) answered(now time.Time, asks []outbox.Ask, visits []outbox.Visit
 	for _, a := range asks {
 		v := found[a.Lane]
 		r, ln := l.receiverOf(a.EndpointID), l.laneOf(a.Lane)
-		r.coming -= a.Most
-		l.used -= a.Most - v.Taken
+		l.giveBack(r, ln, a.Most)
 		noted, notedAt := ln.noted, ln.at
 		ln.asking, ln.noted = false, false
 		if v.Taken > 0 {
@@ -228,14 +240,20 @@ func (l *lanes) answered(now time.Time, asks []outbox.Ask, visits []outbox.Visit
 	l.unhold(now)
 }
 
+// giveBack ends what asks has taken for a lane.
+func (l *lanes) giveBack(r *receiver, ln *lane, most int) {
+	r.coming -= most
+	l.flying -= ln.begin
+	l.ahead -= most - ln.begin
+}
+
 // failed takes in that a claim brought nothing because of an error.
 func (l *lanes) failed(now time.Time, asks []outbox.Ask) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, a := range asks {
 		ln := l.laneOf(a.Lane)
-		l.receiverOf(a.EndpointID).coming -= a.Most
-		l.used -= a.Most
+		l.giveBack(l.receiverOf(a.EndpointID), ln, a.Most)
 		ln.asking, ln.noted = false, false
 		l.push(ln, now)
 	}
@@ -247,11 +265,15 @@ func (l *lanes) arrived(c outbox.Claimed) (start bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.receiverOf(c.EndpointID)
-	if r.sending < r.window && len(r.waiting) == 0 {
+	if len(r.waiting) == 0 && l.mayBegin(r, c.Retry) {
 		r.sending++
+		l.used++
+		l.flying++
 		return true
 	}
 	r.waiting = append(r.waiting, c)
+	l.ahead++
+	l.stall(r)
 	return false
 }
 
@@ -261,28 +283,86 @@ func (l *lanes) landed(now time.Time, id uuid.UUID, took time.Duration, made, su
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.receiverOf(id)
+	before := l.room()
 	r.sending--
+	l.flying--
 	if made {
 		r.learn(took, success)
 	}
-	next, ok = r.next()
+	next, ok = l.begin(r)
 	if r.held() == 0 {
 		r.idleFrom = now
 	}
-	if len(r.full) > 0 && r.wants(false, false) > 0 {
+	if begin, more := r.wants(false, false); len(r.full) > 0 && begin+more > 0 {
 		for _, ln := range r.full {
 			l.push(ln, r.askAt(now))
 		}
 		r.full = r.full[:0]
 	}
-	return next, ok, ok && r.sending < r.window && len(r.waiting) > 0
+	l.unhold(now)
+	if before < l.batch() && l.room() >= l.batch() {
+		poke(l.wake)
+	}
+	return next, ok, ok && r.hasNext()
 }
 
 // next returns one more request to begin to a receiver, if there is one.
 func (l *lanes) next(id uuid.UUID) (outbox.Claimed, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.receiverOf(id).next()
+	return l.begin(l.receiverOf(id))
+}
+
+// begin gives the receiver's next delivery a slot, if both are there.
+func (l *lanes) begin(r *receiver) (outbox.Claimed, bool) {
+	if !r.hasNext() {
+		return outbox.Claimed{}, false
+	}
+	if !l.mayBegin(r, r.waiting[0].Retry) {
+		l.stall(r)
+		return outbox.Claimed{}, false
+	}
+	l.used++
+	l.flying++
+	l.ahead--
+	return r.next(), true
+}
+
+// mayBegin says whether there is a slot for a receiver's request. The reserve is as
+// for [receiver.wants].
+func (l *lanes) mayBegin(r *receiver, retry bool) bool {
+	if l.used >= l.total {
+		return false
+	}
+	if l.room() > 0 {
+		return r.sending < r.window
+	}
+	return r.proven && !retry && r.sending < min(firstWindow, r.window)
+}
+
+// stall remembers a receiver that only lacks a slot.
+func (l *lanes) stall(r *receiver) {
+	if !r.stalled && r.hasNext() {
+		r.stalled = true
+		l.stalled = append(l.stalled, r)
+	}
+}
+
+// resume begins what has stalled, as far as there are slots now.
+func (l *lanes) resume() (begin []outbox.Claimed) {
+	stalled := l.stalled
+	l.stalled = nil
+	for _, r := range stalled {
+		r.stalled = false
+		for {
+			c, ok := l.begin(r) // stalls again when there is no slot
+			if !ok {
+				break
+			}
+			begin = append(begin, c)
+		}
+	}
+	return begin
 }
 
 // limit sets how many requests an endpoint may have in flight; nil is the
@@ -299,16 +379,12 @@ func (l *lanes) limit(id uuid.UUID, most *int) {
 }
 
 // end gives back n slots: the deliveries are recorded, or their leases are not
-// this process's any more.
-func (l *lanes) end(now time.Time, n int) {
+// this process's any more. It returns those that can begin by that.
+func (l *lanes) end(n int) (begin []outbox.Claimed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before := l.room()
 	l.used -= n
-	l.unhold(now)
-	if before < l.batch() && l.room() >= l.batch() {
-		poke(l.wake)
-	}
+	return l.resume()
 }
 
 // unhold puts the lanes back that were passed over, once there is room for all.
@@ -346,6 +422,7 @@ func (l *lanes) stale(now time.Time, patience time.Duration) []outbox.Claimed {
 		}
 		old = append(old, r.waiting[:n]...)
 		r.waiting = r.waiting[n:]
+		l.ahead -= n
 		l.forget(now, id, r)
 	}
 	return old
@@ -353,7 +430,7 @@ func (l *lanes) stale(now time.Time, patience time.Duration) []outbox.Claimed {
 
 // forget drops a receiver that has been idle for long, and its lanes.
 func (l *lanes) forget(now time.Time, id uuid.UUID, r *receiver) {
-	if r.held() > 0 || len(r.full) > 0 || now.Sub(latest(r.idleFrom, r.lastAsk)) < forgetAfter {
+	if r.held() > 0 || len(r.full) > 0 || r.stalled || now.Sub(latest(r.idleFrom, r.lastAsk)) < forgetAfter {
 		return
 	}
 	for _, retry := range []bool{false, true} {

@@ -10,10 +10,10 @@ const (
 	// firstWindow is how many requests a receiver gets at once before it has
 	// answered any: one that hangs from the start holds no more.
 	firstWindow = 4
-	// ahead is for how long a claim supplies a receiver, by its observed latency:
-	// the time that the next claim takes, and some. What is claimed beyond the
-	// requests that can be in flight would only grow old.
-	ahead = 12 * time.Millisecond
+	// ahead is for how long a claim supplies a receiver, by its observed latency: a
+	// claim for many deliveries costs little more than one for few, and what is
+	// claimed beyond that would only grow old.
+	ahead = 25 * time.Millisecond
 	// askEvery is how often a busy receiver's lanes are asked for a few deliveries;
 	// for half of what it takes they are asked at once.
 	askEvery = 10 * time.Millisecond
@@ -35,6 +35,7 @@ type receiver struct {
 	waiting  []outbox.Claimed // claimed; their requests have not begun
 	sending  int              // requests in flight
 	full     []*lane          // lanes that are asked again when there is room
+	stalled  bool             // some could begin if there were a slot
 	lastAsk  time.Time
 	idleFrom time.Time // when the last of all that ended
 }
@@ -43,7 +44,8 @@ func newReceiver(limit int) *receiver {
 	return &receiver{limit: limit, window: min(firstWindow, limit)}
 }
 
-// held is how many slots the receiver takes up, as far as settling has not begun.
+// held is how many deliveries this process has for the receiver, from the claim to
+// the end of the request.
 func (r *receiver) held() int { return r.coming + len(r.waiting) + r.sending }
 
 // supply is how many deliveries should be at hand: a window's worth, and what the
@@ -55,18 +57,20 @@ func (r *receiver) supply() int {
 	return r.window + int(time.Duration(r.window)*ahead/r.latency)
 }
 
-// wants is how many more deliveries to claim. When slots are scarce, only the
-// first attempts of receivers that answer get some, a few each: neither retries
-// nor receivers that hang can hold the last slots.
-func (r *receiver) wants(retry, scarce bool) int {
-	switch {
-	case !scarce:
-		return r.supply() - r.held()
-	case retry || !r.proven:
-		return 0
-	default:
-		return min(firstWindow, r.window) - r.held()
+// wants is how many more deliveries to claim: now for requests that begin at once,
+// each of which takes a slot, and more for those that follow them. When slots are
+// scarce, only the first attempts of receivers that answer get some, a few each:
+// neither retries nor receivers that hang can hold the last slots.
+func (r *receiver) wants(retry, scarce bool) (now, more int) {
+	window := r.window
+	if scarce {
+		if retry || !r.proven {
+			return 0, 0
+		}
+		window = min(firstWindow, window)
 	}
+	now = max(0, window-r.held())
+	return now, max(0, r.supply()-r.held()-now)
 }
 
 // askAt is when a lane that was refused for want of room is asked again.
@@ -91,18 +95,18 @@ func (r *receiver) learn(took time.Duration, success bool) {
 	r.latency = max(r.latency+(took-r.latency)/8, time.Microsecond)
 }
 
-// next takes the longest waiting delivery if there is room for its request.
-func (r *receiver) next() (outbox.Claimed, bool) {
-	if len(r.waiting) == 0 || r.sending >= r.window {
-		return outbox.Claimed{}, false
-	}
+// hasNext says whether a waiting delivery has room for its request.
+func (r *receiver) hasNext() bool { return len(r.waiting) > 0 && r.sending < r.window }
+
+// next takes the delivery that has waited longest.
+func (r *receiver) next() outbox.Claimed {
 	c := r.waiting[0]
 	r.waiting = r.waiting[1:]
 	if len(r.waiting) == 0 {
 		r.waiting = nil // lets go of the payloads
 	}
 	r.sending++
-	return c, true
+	return c
 }
 
 func latest(a, b time.Time) time.Time {

@@ -20,9 +20,9 @@ const (
 	// groupSize and groupWait bound a settle transaction: one per result would
 	// cost some twenty times the work in Postgres (measured).
 	groupSize = 500
-	groupWait = 3 * time.Millisecond
-	// groupEnough results are not made to wait for more.
-	groupEnough = 64
+	groupWait = 8 * time.Millisecond
+	// groupEnough results are not made to wait for more; fewer where there are few slots.
+	groupEnough = 160
 	// parkedFor leaves an operator time to look at broken books.
 	parkedFor = 24 * time.Hour
 	// settlePause is the longest pause between two tries while settling fails.
@@ -46,13 +46,14 @@ type settler struct {
 	counters *Counters
 	queue    chan finished
 	stuck    atomic.Bool
+	recorded func(n int)        // gives the slots of n results back
 	news     map[uuid.UUID]news // what was last recorded of each endpoint
 }
 
-func newSettler(db *postgres.DB, settings Settings, log *slog.Logger, lanes *lanes, counters *Counters) *settler {
+func newSettler(db *postgres.DB, settings Settings, log *slog.Logger, lanes *lanes, counters *Counters, recorded func(n int)) *settler {
 	return &settler{
 		db: db, settings: settings, log: log, lanes: lanes, counters: counters,
-		queue: make(chan finished, lanes.total), news: map[uuid.UUID]news{},
+		queue: make(chan finished, lanes.total), recorded: recorded, news: map[uuid.UUID]news{},
 	}
 }
 
@@ -74,7 +75,7 @@ func (s *settler) run(ctx context.Context) error {
 		if !s.settleAll(ctx, group) {
 			lost += len(group)
 		}
-		s.lanes.end(time.Now(), len(group))
+		s.recorded(len(group))
 		s.caughtUp()
 		if !open {
 			break
@@ -104,7 +105,7 @@ func (s *settler) gather() (group []finished, open bool) {
 	deadline := time.NewTimer(groupWait)
 	defer deadline.Stop()
 	for len(group) < groupSize {
-		if len(group) >= groupEnough && len(s.queue) == 0 {
+		if len(group) >= min(groupEnough, max(1, s.lanes.total/3)) && len(s.queue) == 0 {
 			return group, true
 		}
 		select {
