@@ -13,7 +13,7 @@ const (
 	// ahead is for how long a claim supplies a receiver, by its observed latency: a
 	// claim for many deliveries costs little more than one for few, and what is
 	// claimed beyond that would only grow old.
-	ahead = 25 * time.Millisecond
+	ahead = 40 * time.Millisecond
 	// askEvery is how often a busy receiver's lanes are asked for a few deliveries;
 	// for half of what it takes they are asked at once.
 	askEvery = 10 * time.Millisecond

@@ -22,7 +22,7 @@ const (
 	groupSize = 500
 	groupWait = 8 * time.Millisecond
 	// groupEnough results are not made to wait for more; fewer where there are few slots.
-	groupEnough = 160
+	groupEnough = 200
 	// parkedFor leaves an operator time to look at broken books.
 	parkedFor = 24 * time.Hour
 	// settlePause is the longest pause between two tries while settling fails.
