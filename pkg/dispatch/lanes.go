@@ -14,6 +14,8 @@ const (
 	// askLanes is how many lanes one claim visits at most: it takes some
 	// microseconds for each.
 	askLanes = 64
+	// aheadPerSlot bounds what is claimed ahead, over all receivers.
+	aheadPerSlot = 4
 	// breath is the wait of a busy dispatcher whose slots are nearly all taken,
 	// unless some become free: a claim for a few costs as much as one for many.
 	breath = 10 * time.Millisecond
@@ -39,8 +41,8 @@ type lane struct {
 // memory of a dispatcher: a cache of where work is, and of what each receiver can
 // take. It counts the slots: a delivery holds one from the beginning of its request
 // until the result is recorded, because all that has begun and is not recorded may
-// be sent again after a crash: so a crash repeats at most total deliveries. As many
-// again may be claimed ahead; a crash only delays those.
+// be sent again after a crash: so a crash repeats at most total deliveries. Some
+// more are claimed ahead; a crash only delays those until their leases end.
 //
 // Lanes are asked in the order in which they became ready, which goes round robin
 // over those that always are. The last quarter of the slots is kept for the first
@@ -160,7 +162,7 @@ func (l *lanes) asks(now time.Time) (asks []outbox.Ask, again time.Time) {
 		return nil, now.Add(breath) // no room, or nothing there
 	}
 	l.lastAsk = now
-	room := l.total - l.ahead
+	room := aheadPerSlot*l.total - l.ahead
 	for i, c := range chosen {
 		others := len(chosen) - i // what one leaves over goes on to the next
 		begin := min(c.begin, max(1, budget/others), budget)

@@ -149,7 +149,7 @@ func TestSupplyFollowsTheObservedLatency(t *testing.T) {
 	for name, c := range map[string]struct {
 		latency time.Duration
 		want    int
-	}{"unknown": {0, 32}, "slow": {time.Second, 32}, "quick": {40 * time.Millisecond, 64}, "very quick": {2 * time.Millisecond, 672}} {
+	}{"unknown": {0, 32}, "slow": {10 * time.Second, 32}, "quick": {40 * time.Millisecond, 64}, "very quick": {time.Millisecond, 544}} {
 		r := &receiver{limit: 32, window: 32, latency: c.latency}
 		if got := r.supply(); got != c.want {
 			t.Errorf("%s: %d deliveries at hand, want %d", name, got, c.want)

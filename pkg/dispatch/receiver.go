@@ -14,6 +14,8 @@ const (
 	// claim for many deliveries costs little more than one for few, and what is
 	// claimed beyond that would only grow old.
 	ahead = 40 * time.Millisecond
+	// aheadMost bounds that for one receiver.
+	aheadMost = 512
 	// askEvery is how often a busy receiver's lanes are asked for a few deliveries;
 	// for half of what it takes they are asked at once.
 	askEvery = 10 * time.Millisecond
@@ -54,7 +56,7 @@ func (r *receiver) supply() int {
 	if r.latency == 0 {
 		return r.window
 	}
-	return r.window + int(time.Duration(r.window)*ahead/r.latency)
+	return r.window + min(aheadMost, int(time.Duration(r.window)*ahead/r.latency))
 }
 
 // wants is how many more deliveries to claim: now for requests that begin at once,
