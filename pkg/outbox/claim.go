@@ -237,22 +237,14 @@ func loadInto(ctx context.Context, tx *sqlx.Tx, claimed []Claimed) error {
 	if len(claimed) == 0 {
 		return nil
 	}
-	ids := make(pq.StringArray, len(claimed))
+	ids := make([]uuid.UUID, len(claimed))
 	at := make(map[uuid.UUID]int, len(claimed))
-	low, high := claimed[0].DeliveryID, claimed[0].DeliveryID
 	for i, c := range claimed {
-		ids[i], at[c.DeliveryID] = c.DeliveryID.String(), i
-		if bytes.Compare(c.DeliveryID[:], low[:]) < 0 {
-			low = c.DeliveryID
-		}
-		if bytes.Compare(c.DeliveryID[:], high[:]) > 0 {
-			high = c.DeliveryID
-		}
+		ids[i], at[c.DeliveryID] = c.DeliveryID, i
 	}
-	copy(low[6:], uuid.Nil[6:]) // the whole milliseconds
-	copy(high[6:], uuid.Max[6:])
+	low, high := span(ids)
 	var loaded []Claimed
-	if err := tx.SelectContext(ctx, &loaded, load, ids, low, high); err != nil {
+	if err := tx.SelectContext(ctx, &loaded, load, pq.Array(ids), low, high); err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
 	if len(loaded) != len(claimed) {
@@ -264,4 +256,21 @@ func loadInto(ctx context.Context, tx *sqlx.Tx, claimed []Claimed) error {
 		c.AttemptCount, c.MaxAttempts = l.AttemptCount, l.MaxAttempts
 	}
 	return nil
+}
+
+// span bounds ids, at least one, by the times in them: an event, its deliveries and
+// their attempts lie between the same two bounds.
+func span(ids []uuid.UUID) (low, high uuid.UUID) {
+	low, high = ids[0], ids[0]
+	for _, id := range ids {
+		if bytes.Compare(id[:], low[:]) < 0 {
+			low = id
+		}
+		if bytes.Compare(id[:], high[:]) > 0 {
+			high = id
+		}
+	}
+	copy(low[6:], uuid.Nil[6:]) // whole milliseconds
+	copy(high[6:], uuid.Max[6:])
+	return low, high
 }
