@@ -53,8 +53,8 @@ type Dispatcher struct {
 	endpoints *endpoints
 	settler   *settler
 	counters  Counters
-	wake      chan struct{} // there may be something to claim
-	unknown   atomic.Bool   // a hint named no endpoints
+	wake      chan struct{}   // there may be something to claim
+	unknown   atomic.Bool     // a hint named no endpoints
 	sending   context.Context // of all requests
 	attempts  sync.WaitGroup
 

@@ -1,9 +1,9 @@
 package outbox
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -120,8 +120,8 @@ const lateCommits = 50 * time.Millisecond
 const load = `
 SELECT d.id AS delivery_id, d.event_id, d.event_type, d.attempt_count, d.max_attempts, v.payload, v.created_at AS event_time
 FROM unnest($1::uuid[]) WITH ORDINALITY AS c (id, n)
-CROSS JOIN LATERAL (SELECT * FROM sonicus.deliveries d WHERE d.id = c.id AND d.id BETWEEN $2 AND $3 LIMIT 1) d
-CROSS JOIN LATERAL (SELECT * FROM sonicus.events v WHERE v.id = d.event_id AND v.id BETWEEN $2 AND $3 LIMIT 1) v
+CROSS JOIN LATERAL (SELECT * FROM sonicus.deliveries d WHERE d.id = c.id AND d.id >= $2 AND d.id < $3 LIMIT 1) d
+CROSS JOIN LATERAL (SELECT * FROM sonicus.events v WHERE v.id = d.event_id AND v.id >= $2 AND v.id < $3 LIMIT 1) v
 ORDER BY c.n`
 
 // Ask is what a claim may take from a lane.
@@ -258,19 +258,26 @@ func loadInto(ctx context.Context, tx *sqlx.Tx, claimed []Claimed) error {
 	return nil
 }
 
-// span bounds ids, at least one, by the times in them: an event, its deliveries and
-// their attempts lie between the same two bounds.
+// span bounds ids, at least one, by the days (UTC) in them, which are those of the
+// partitions: an event, its deliveries and their attempts lie between the same two
+// bounds. Narrower ones would tempt the planner to read all that lies between them
+// for every row.
 func span(ids []uuid.UUID) (low, high uuid.UUID) {
-	low, high = ids[0], ids[0]
+	first, last := day(ids[0]), day(ids[0])
 	for _, id := range ids {
-		if bytes.Compare(id[:], low[:]) < 0 {
-			low = id
-		}
-		if bytes.Compare(id[:], high[:]) > 0 {
-			high = id
-		}
+		first, last = min(first, day(id)), max(last, day(id))
 	}
-	copy(low[6:], uuid.Nil[6:]) // whole milliseconds
-	copy(high[6:], uuid.Max[6:])
-	return low, high
+	return dayFloor(first), dayFloor(last + 1)
+}
+
+const msPerDay = 24 * 60 * 60 * 1000
+
+// day is the number of the day of an id, which begins with milliseconds since 1970
+// (uuidv7).
+func day(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[:8]) >> 16 / msPerDay }
+
+// dayFloor is the smallest id of a day.
+func dayFloor(day uint64) (id uuid.UUID) {
+	binary.BigEndian.PutUint64(id[:8], day*msPerDay<<16)
+	return id
 }

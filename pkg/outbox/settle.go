@@ -50,7 +50,7 @@ WITH result AS (
         http_status_code = nullif(m.http_status, 0), error_message = nullif(m.error, ''), last_attempt_at = m.started_at,
         delivered_at = CASE WHEN m.status = 'sent' THEN m.started_at + m.duration_ms * interval '1 millisecond' END
     FROM mine m
-    WHERE d.id = m.delivery_id AND d.id BETWEEN $17 AND $18
+    WHERE d.id = m.delivery_id AND d.id >= $17 AND d.id < $18
 ), logged AS (
     INSERT INTO sonicus.attempts (delivery_id, number, lease_token, started_at, duration_ms, http_status_code, reason,
                                   error_message, response_headers, response_body, response_truncated, dispatcher, took_over)
@@ -64,7 +64,7 @@ FROM result r
 WHERE (r.delivery_id, r.token) NOT IN (SELECT delivery_id, token FROM held)
   AND NOT EXISTS (SELECT FROM sonicus.attempts a
                   WHERE a.delivery_id = r.delivery_id AND a.number = r.number AND a.lease_token = r.token
-                    AND a.delivery_id BETWEEN $17 AND $18)
+                    AND a.delivery_id >= $17 AND a.delivery_id < $18)
 ON CONFLICT (delivery_id, lease_token) DO NOTHING
 RETURNING delivery_id`
 
