@@ -19,7 +19,7 @@ ALTER TABLE sonicus.queue
     ALTER due_at DROP NOT NULL,
     ADD CONSTRAINT queue_lease_check CHECK ((lease_token IS NULL) = (lease_until IS NULL) AND isfinite(lease_until)),
     ADD CONSTRAINT queue_order_check CHECK ((position IS NULL) = (organization_id IS NULL) AND (due_at IS NOT NULL OR position IS NOT NULL)),
-    SET (fillfactor = 50);
+    SET (fillfactor = 40);
 UPDATE sonicus.queue q
 SET lease_until = CASE WHEN q.lease_token IS NOT NULL THEN q.due_at END, retry = d.status = 'retrying'
 FROM sonicus.deliveries d

@@ -194,7 +194,7 @@ type choice struct {
 func (l *lanes) choose(now time.Time, most int, scarce bool) []choice {
 	var chosen []choice
 	for len(chosen) < most && len(l.ready) > 0 && !l.ready[0].at.After(now) {
-		ln := heap.Pop(&l.ready).(*lane) //nolint:forcetypeassert // the heap holds nothing else
+		ln := heap.Pop(&l.ready).(*lane) //nolint:errcheck // the heap holds nothing else
 		r := l.receiverOf(ln.key.EndpointID)
 		begin, more := r.wants(ln.key.Retry, scarce)
 		tooEarly := r.askAt(now).After(now)
@@ -472,7 +472,7 @@ func (h laneHeap) Swap(i, j int) {
 
 // Push adds a lane at the end.
 func (h *laneHeap) Push(x any) {
-	ln := x.(*lane) //nolint:forcetypeassert // the heap holds nothing else
+	ln := x.(*lane) //nolint:errcheck // the heap holds nothing else
 	ln.index = len(*h)
 	*h = append(*h, ln)
 }

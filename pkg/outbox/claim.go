@@ -49,9 +49,9 @@ WITH asked AS (
         WHERE q.retry = lane.retry AND q.endpoint_id = lane.endpoint_id
           AND q.due_at >= lane.since AND q.due_at <= statement_timestamp()
           AND (q.lease_until IS NULL OR q.lease_until <= statement_timestamp())
-          AND (q.position IS NULL OR NOT EXISTS (
-                  SELECT FROM sonicus.queue p
-                  WHERE p.endpoint_id = q.endpoint_id AND p.organization_id = q.organization_id AND p.position < q.position))
+          AND (q.position IS NULL OR q.position = (
+                  SELECT min(p.position) FROM sonicus.queue p
+                  WHERE p.endpoint_id = q.endpoint_id AND p.organization_id = q.organization_id AND p.position IS NOT NULL))
         ORDER BY q.due_at
         LIMIT lane.most
         FOR NO KEY UPDATE OF q SKIP LOCKED
@@ -99,7 +99,8 @@ SELECT a.endpoint_id, a.retry, l.delivery_id, l.organization_id, l.due_at, l.too
        END) AS again_in
 FROM lane a
 LEFT JOIN leased l USING (endpoint_id, retry)
-LEFT JOIN permit p USING (endpoint_id)`
+LEFT JOIN permit p USING (endpoint_id)
+ORDER BY a.endpoint_id, a.retry, l.due_at`
 
 // recoveryRate is the pace of an endpoint whose breaker has closed: it doubles
 // every second until nothing is left to limit.

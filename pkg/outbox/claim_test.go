@@ -1,88 +1,177 @@
 package outbox_test
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 )
 
-func TestDeepLaneDoesNotStarveOthers(t *testing.T) {
+func TestClaimTakesFromTheLanesThatItNamesAndNoOthers(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	org := organization(t, db)
-	deep := endpoint(t, db, target{})
-	publish(t, db, org, 300)
-	shallow := map[uuid.UUID]bool{}
-	for range 5 {
-		shallow[endpoint(t, db, target{})] = true
-	}
-	publish(t, db, org, 1)
-
-	claimed, _, err := outbox.Claim(t.Context(), db, outbox.Room{Total: 50, PerEndpoint: 10}, uuid.Nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lanes := byEndpoint(claimed)
-	if lanes[deep] != 10 {
-		t.Errorf("deep lane got %d slots, want its 10", lanes[deep])
-	}
-	for id := range shallow {
-		if lanes[id] != 1 {
-			t.Errorf("shallow lane got %d deliveries, want its 1", lanes[id])
-		}
-	}
-}
-
-func TestClaimLeavesSlotsThatAreTaken(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	org := organization(t, db)
-	busy, full, own := endpoint(t, db, target{}), endpoint(t, db, target{}), endpoint(t, db, target{Concurrency: 3})
+	deep, shallow, other := endpoint(t, db, target{}), endpoint(t, db, target{}), endpoint(t, db, target{})
 	publish(t, db, org, 20)
-	claimed, _, err := outbox.Claim(t.Context(), db, outbox.Room{
-		Total: 100, PerEndpoint: 10, InFlight: map[uuid.UUID]int{busy: 6, full: 11, own: 1},
-	}, uuid.Nil)
-	if err != nil {
-		t.Fatal(err)
+	claimed, visits := ask(t, db, from(deep, 7), from(shallow, 100))
+	if n := byEndpoint(claimed); n[deep] != 7 || n[shallow] != 20 || n[other] != 0 {
+		t.Errorf("claimed %v", n)
 	}
-	lanes := byEndpoint(claimed)
-	for name, c := range map[string]struct{ got, want int }{"busy": {lanes[busy], 4}, "full": {lanes[full], 0}, "own limit": {lanes[own], 2}} {
-		if c.got != c.want {
-			t.Errorf("%s: claimed %d, want %d", name, c.got, c.want)
-		}
+	if len(visits) != 2 || visits[0].Taken+visits[1].Taken != 27 || visits[0].AgainIn != 0 {
+		t.Errorf("visits %+v", visits)
+	}
+	retries := outbox.Ask{Lane: outbox.Lane{EndpointID: other, Retry: true}, Most: 100}
+	if claimed, _ := ask(t, db, retries); len(claimed) != 0 {
+		t.Errorf("%d first attempts came from the lane of retries", len(claimed))
 	}
 }
 
-func TestRoundRobinVisitsEveryEndpoint(t *testing.T) {
+func TestLowerBoundHidesNothingThatIsCommittedInTime(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	org := organization(t, db)
-	for range 10 {
-		endpoint(t, db, target{})
+	hook := endpoint(t, db, target{})
+	publish(t, db, org, 3)
+	_, visits := ask(t, db, from(hook, 3))
+	bound := visits[0].Since
+	if bound.IsZero() {
+		t.Fatal("no lower bound")
 	}
-	publish(t, db, org, 10)
-	cursor, visits := uuid.Nil, map[uuid.UUID]int{}
-	for range 5 { // two endpoints a turn
-		claimed, next, err := outbox.Claim(t.Context(), db, outbox.Room{Total: 2, PerEndpoint: 1}, cursor)
-		if err != nil || len(claimed) != 2 {
-			t.Fatalf("claimed %d, %v", len(claimed), err)
+	publish(t, db, org, 2)
+	next := from(hook, 10)
+	next.Since = bound
+	claimed, _ := ask(t, db, next)
+	if len(claimed) != 2 {
+		t.Errorf("%d of 2 new deliveries are above the bound", len(claimed))
+	}
+	exec(t, db, `UPDATE sonicus.queue SET lease_until = NULL, lease_token = NULL`)
+	next.Since = claimed[0].DueAt
+	if claimed, _ := ask(t, db, next); len(claimed) != 2 {
+		t.Errorf("%d claimed, want what is due from the bound on", len(claimed))
+	}
+}
+
+func TestRetryIsClaimedFromItsOwnLane(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	hook := endpoint(t, db, target{MaxRetries: 3})
+	publish(t, db, organization(t, db), 1)
+	settle(t, db, retrying(claim(t, db, 1)[0], 0))
+	if claimed, _ := ask(t, db, from(hook, 10)); len(claimed) != 0 {
+		t.Error("a retry is among the first attempts")
+	}
+	claimed, _ := ask(t, db, outbox.Ask{Lane: outbox.Lane{EndpointID: hook, Retry: true}, Most: 10})
+	if len(claimed) != 1 || claimed[0].AttemptCount != 1 {
+		t.Errorf("claimed %+v", claimed)
+	}
+	booksAgree(t, db)
+}
+
+func TestTakingOverAnEndedLeaseIsToldOf(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	endpoint(t, db, target{})
+	publish(t, db, organization(t, db), 1)
+	if c := claim(t, db, 1)[0]; c.TookOver {
+		t.Error("a first lease took over nothing")
+	}
+	endLeases(t, db)
+	c := claim(t, db, 1)[0]
+	if !c.TookOver {
+		t.Error("an ended lease was taken over in silence")
+	}
+	settle(t, db, sent(c))
+	if n := count(t, db, `sonicus.attempts WHERE took_over`); n != 1 {
+		t.Error("the attempt does not say that it may be a second one")
+	}
+}
+
+// claimTogether makes claims at the same time and returns what they got.
+func claimTogether(t *testing.T, db *sqlx.DB, claimers, most int, lane outbox.Lane) (claimed []outbox.Claimed) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range claimers {
+		wg.Go(func() {
+			got, _, err := outbox.Claim(t.Context(), db, []outbox.Ask{{Lane: lane, Most: most}})
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			claimed = append(claimed, got...)
+		})
+	}
+	wg.Wait()
+	return claimed
+}
+
+func TestOpenBreakerLetsOneProbeThrough(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	hook := endpoint(t, db, target{})
+	lane := outbox.Lane{EndpointID: hook}
+	publish(t, db, organization(t, db), 20)
+	exec(t, db, `UPDATE sonicus.lanes SET breaker_state = 'open', breaker_until = now() + interval '1 hour', openings = 1`)
+	claimed, visits := ask(t, db, from(hook, 10))
+	if len(claimed) != 0 || visits[0].AgainIn < 30*time.Minute {
+		t.Errorf("claimed %d from behind an open breaker, look again in %v", len(claimed), visits[0].AgainIn)
+	}
+	exec(t, db, `UPDATE sonicus.lanes SET breaker_until = now()`)
+	probe := claimTogether(t, db, 8, 10, lane)
+	if len(probe) != 1 {
+		t.Fatalf("%d probes at once", len(probe))
+	}
+	if n := count(t, db, `sonicus.lanes WHERE breaker_state = 'half_open' AND breaker_until > now() + interval '10 seconds'`); n != 1 {
+		t.Error("the breaker is not half open with an end")
+	}
+	if more := claimTogether(t, db, 2, 10, lane); len(more) != 0 {
+		t.Errorf("%d more while the probe is on its way", len(more))
+	}
+	inTx(t, db, func(tx *sqlx.Tx, now time.Time) error {
+		h, err := outbox.RecordHealth(t.Context(), tx, now, []outbox.Outcome{{EndpointID: hook, Successes: 1}}, outbox.BreakerPolicy{Failures: 5})
+		if len(h.Changes) != 1 || h.Changes[0].To != outbox.Closed {
+			t.Errorf("changes %+v", h.Changes)
 		}
-		for _, c := range claimed {
-			visits[c.EndpointID]++
+		return err
+	})
+	if more := claimTogether(t, db, 1, 19, lane); len(more) == 0 || len(more) > 4 {
+		t.Errorf("%d at once for a receiver that has just come back", len(more))
+	}
+}
+
+func TestRateLimitIsSharedByAllDispatchers(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	hook := endpoint(t, db, target{})
+	exec(t, db, `UPDATE sonicus.endpoints SET rate_limit = 50`)
+	publish(t, db, organization(t, db), 200)
+	began := time.Now()
+	var claimed []outbox.Claimed
+	for len(claimed) < 40 {
+		claimed = append(claimed, claimTogether(t, db, 4, 50, outbox.Lane{EndpointID: hook})...)
+	}
+	allowed := int(50*(time.Since(began).Seconds()+0.1)) + 2
+	if len(claimed) > allowed {
+		t.Errorf("claimed %d where the rate allows %d", len(claimed), allowed)
+	}
+	starts := make([]time.Time, len(claimed))
+	for i, c := range claimed {
+		starts[i] = c.ClaimedAt.Add(c.StartIn)
+	}
+	slices.SortFunc(starts, time.Time.Compare)
+	for i := 11; i < len(starts); i++ {
+		if gap := starts[i].Sub(starts[i-11]); gap < 150*time.Millisecond { // 11 steps of 20 ms, less what the two clocks differ
+			t.Errorf("twelve starts within %v at 50 a second", gap)
 		}
-		cursor = next
 	}
-	if len(visits) != 10 {
-		t.Errorf("ten slots went to %d of 10 endpoints", len(visits))
-	}
-	claimed, next, err := outbox.Claim(t.Context(), db, outbox.Room{Total: 2, PerEndpoint: 1}, cursor)
-	if err != nil || len(claimed) != 0 || next != uuid.Nil {
-		t.Errorf("after the last endpoint: %d claimed, cursor %s, %v; want a new round", len(claimed), next, err)
+	if n := count(t, db, `sonicus.deliveries WHERE attempt_count > 0`); n != 0 {
+		t.Errorf("waiting has spent %d attempts", n)
 	}
 }
 
@@ -90,8 +179,9 @@ func TestConcurrentClaimsNeverShareADelivery(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	org := organization(t, db)
+	var asks []outbox.Ask
 	for range 4 {
-		endpoint(t, db, target{})
+		asks = append(asks, from(endpoint(t, db, target{}), 10))
 	}
 	publish(t, db, org, 250)
 	var (
@@ -102,7 +192,7 @@ func TestConcurrentClaimsNeverShareADelivery(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for {
-				claimed, _, err := outbox.Claim(t.Context(), db, outbox.Room{Total: 40, PerEndpoint: 40}, uuid.Nil)
+				claimed, _, err := outbox.Claim(t.Context(), db, asks)
 				if err != nil {
 					t.Error(err)
 				}
@@ -157,11 +247,11 @@ func TestLeaseLastsLongerThanTheTimeout(t *testing.T) {
 	endpoint(t, db, target{Timeout: 30})
 	publish(t, db, organization(t, db), 1)
 	c := claim(t, db, 1)[0]
-	if n := count(t, db, `sonicus.queue WHERE due_at - clock_timestamp() BETWEEN interval '50 seconds' AND interval '60 seconds'`); n != 1 {
-		t.Error("the lease of a 30 s timeout does not last 60 s")
+	if n := count(t, db, `sonicus.queue WHERE lease_until - clock_timestamp() BETWEEN interval '35 seconds' AND interval '45 seconds'`); n != 1 {
+		t.Error("the lease of a 30 s timeout does not last 45 s")
 	}
-	if !c.MayStart(time.Now()) || c.MayStart(time.Now().Add(20*time.Second)) {
-		t.Error("an attempt may begin right after the claim, and not 20 s later")
+	if !c.MayStart(time.Now(), 30*time.Second) || c.MayStart(time.Now().Add(11*time.Second), 30*time.Second) {
+		t.Error("an attempt may begin right after the claim, and not 11 s later")
 	}
 }
 

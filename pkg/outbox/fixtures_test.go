@@ -84,13 +84,34 @@ func publish(t *testing.T, db *sqlx.DB, organization uuid.UUID, n int) []event.E
 	return events
 }
 
+// claim takes what is due in all lanes, up to total from each.
 func claim(t *testing.T, db *sqlx.DB, total int) []outbox.Claimed {
 	t.Helper()
-	claimed, _, err := outbox.Claim(t.Context(), db, outbox.Room{Total: total, PerEndpoint: total}, uuid.Nil)
+	work, err := outbox.Sweep(t.Context(), db, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var asks []outbox.Ask
+	for _, w := range work {
+		asks = append(asks, outbox.Ask{Lane: w.Lane, Most: total})
+	}
+	claimed, _ := ask(t, db, asks...)
 	return claimed
+}
+
+// ask claims from the lanes named.
+func ask(t *testing.T, db *sqlx.DB, asks ...outbox.Ask) ([]outbox.Claimed, []outbox.Visit) {
+	t.Helper()
+	claimed, visits, err := outbox.Claim(t.Context(), db, asks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claimed, visits
+}
+
+// from asks for the first attempts of an endpoint.
+func from(endpoint uuid.UUID, most int) outbox.Ask {
+	return outbox.Ask{Lane: outbox.Lane{EndpointID: endpoint}, Most: most}
 }
 
 // settle applies results and returns the late ones.
@@ -121,7 +142,7 @@ func failed(c outbox.Claimed, reason string) outbox.Result {
 // endLeases makes every lease end now, as time would.
 func endLeases(t *testing.T, db *sqlx.DB) {
 	t.Helper()
-	exec(t, db, `UPDATE sonicus.queue SET due_at = clock_timestamp() - interval '1 millisecond' WHERE lease_token IS NOT NULL`)
+	exec(t, db, `UPDATE sonicus.queue SET lease_until = clock_timestamp() - interval '1 millisecond' WHERE lease_token IS NOT NULL`)
 }
 
 func inTx(t *testing.T, db *sqlx.DB, fn func(*sqlx.Tx, time.Time) error) {

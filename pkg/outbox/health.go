@@ -114,7 +114,7 @@ func saveHealth(ctx context.Context, tx *sqlx.Tx, all []health) error {
 	var until, failing, recovering, success, failure []*time.Time
 	for _, h := range all {
 		ids, states = append(ids, h.EndpointID.String()), append(states, string(h.State))
-		failures, openings = append(failures, int64(h.breaker.Failures)), append(openings, int64(h.Openings))
+		failures, openings = append(failures, int64(h.Failures)), append(openings, int64(h.Openings))
 		until, failing, recovering = append(until, h.Until), append(failing, h.FailingSince), append(recovering, h.RecoveringSince)
 		success, failure = append(success, h.LastSuccessAt), append(failure, h.LastFailureAt)
 	}

@@ -79,10 +79,8 @@ func Settle(ctx context.Context, tx *sqlx.Tx, dispatcher string, results []Resul
 	for _, r := range results {
 		c.add(r)
 	}
-	low, high := span(c.ids)
 	var late []uuid.UUID
-	err := tx.SelectContext(ctx, &late, settle, pq.Array(c.ids), c.tokens, pq.Array(c.numbers), c.statuses, c.failures, c.retries, c.ages,
-		c.durations, pq.Array(c.httpStatuses), c.reasons, c.errors, pq.Array(c.headers), c.bodies, c.truncated, c.tookOver, dispatcher, low, high)
+	err := tx.SelectContext(ctx, &late, settle, c.arguments(dispatcher)...)
 	if err != nil {
 		return nil, fmt.Errorf("settle: %w", err)
 	}
@@ -121,6 +119,15 @@ func (c *columns) add(r Result) {
 		headers = (*string)(&r.ResponseHeaders)
 	}
 	c.headers = append(c.headers, headers)
+}
+
+// arguments are those of settle, in order.
+func (c *columns) arguments(dispatcher string) []any {
+	low, high := span(c.ids)
+	return []any{
+		pq.Array(c.ids), c.tokens, pq.Array(c.numbers), c.statuses, c.failures, c.retries, c.ages, c.durations, pq.Array(c.httpStatuses),
+		c.reasons, c.errors, pq.Array(c.headers), c.bodies, c.truncated, c.tookOver, dispatcher, low, high,
+	}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -325,7 +325,7 @@ func TestStoppedDispatcherBeginsNothingUnderAnOldLease(t *testing.T) {
 	svc.organization("frozen.example")
 	eventually(t, "the request to begin", func() bool { return r.begunRequests() == 1 })
 	frozen.signal(syscall.SIGSTOP)
-	if _, err := svc.db.Exec(`UPDATE sonicus.queue SET due_at = clock_timestamp()`); err != nil { // as if the lease had ended
+	if _, err := svc.db.Exec(`UPDATE sonicus.queue SET lease_until = clock_timestamp()`); err != nil { // as if the lease had ended
 		t.Fatal(err)
 	}
 	svc.dispatcher()
