@@ -195,6 +195,14 @@ func (d *Dispatcher) giveUpLease(c outbox.Claimed) {
 	d.giveBack = append(d.giveBack, c)
 }
 
+// withdraw takes back what was claimed for an endpoint whose breaker has opened;
+// the next look gives the leases back.
+func (d *Dispatcher) withdraw(id uuid.UUID) {
+	for _, c := range d.lanes.withdraw(time.Now(), id) {
+		d.giveUpLease(c)
+	}
+}
+
 // giveBackStale returns what waits for receivers that have become slow.
 func (d *Dispatcher) giveBackStale(now time.Time) {
 	for _, c := range d.lanes.stale(now, staleAfter) {

@@ -67,7 +67,7 @@ func New(db *postgres.DB, sender *webhook.Sender, box *secret.Box, settings Sett
 	d := &Dispatcher{db: db, sender: sender, settings: settings, log: log, wake: make(chan struct{}, 1)}
 	d.lanes = newLanes(settings.Concurrency, settings.PerEndpoint, d.wake)
 	d.endpoints = newEndpoints(db, box, sender, d.lanes)
-	d.settler = newSettler(db, settings, log, d.lanes, &d.counters, func(n int) { d.slotsFree(d.sending, n) })
+	d.settler = newSettler(db, settings, log, d.lanes, &d.counters, func(n int) { d.slotsFree(d.sending, n) }, d.withdraw)
 	return d
 }
 

@@ -169,7 +169,7 @@ func TestStoppingWithoutADatabaseSaysWhatIsNotRecorded(t *testing.T) {
 	if err := server.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := newSettler(away, Settings{Name: "test"}, slog.New(slog.DiscardHandler), newLanes(4, 4, make(chan struct{}, 1)), &Counters{}, func(int) {})
+	s := newSettler(away, Settings{Name: "test"}, slog.New(slog.DiscardHandler), newLanes(4, 4, make(chan struct{}, 1)), &Counters{}, func(int) {}, func(uuid.UUID) {})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx) }()

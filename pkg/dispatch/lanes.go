@@ -70,8 +70,14 @@ func newLanes(total, perEndpoint int, wake chan<- struct{}) *lanes {
 	}
 }
 
-// reserve is how many slots only first attempts to receivers that answer get.
-func (l *lanes) reserve() int { return l.total / 4 }
+// reserve is how many slots only first attempts to receivers that answer get; none
+// where there are few.
+func (l *lanes) reserve() int {
+	if l.total < 16 {
+		return 0
+	}
+	return l.total / 4
+}
 
 // room is how many more requests may be in flight, as far as all may begin them.
 // What only waits to be recorded is not counted: that ends by itself.
@@ -416,18 +422,34 @@ func (l *lanes) stale(now time.Time, patience time.Duration) []outbox.Claimed {
 	for id, r := range l.receivers {
 		n := 0
 		for n < len(r.waiting) && now.Sub(r.waiting[n].ClaimedAt) > patience {
-			c := r.waiting[n]
-			ln := l.laneOf(c.Lane)
-			ln.since = earliest(ln.since, c.DueAt)
-			l.push(ln, now.Add(askEvery))
 			n++
 		}
-		old = append(old, r.waiting[:n]...)
-		r.waiting = r.waiting[n:]
-		l.ahead -= n
+		old = append(old, l.takeOut(now, r, n)...)
 		l.forget(now, id, r)
 	}
 	return old
+}
+
+// withdraw takes out all that waits for a receiver.
+func (l *lanes) withdraw(now time.Time, id uuid.UUID) []outbox.Claimed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.receiverOf(id)
+	return l.takeOut(now, r, len(r.waiting))
+}
+
+// takeOut takes out the first n deliveries that wait for a receiver; their lanes
+// will find them again.
+func (l *lanes) takeOut(now time.Time, r *receiver, n int) []outbox.Claimed {
+	out := r.waiting[:n]
+	for _, c := range out {
+		ln := l.laneOf(c.Lane)
+		ln.since = earliest(ln.since, c.DueAt)
+		l.push(ln, now.Add(staleAfter))
+	}
+	r.waiting = r.waiting[n:]
+	l.ahead -= n
+	return out
 }
 
 // forget drops a receiver that has been idle for long, and its lanes.

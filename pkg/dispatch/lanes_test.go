@@ -150,7 +150,7 @@ func TestSupplyFollowsTheObservedLatency(t *testing.T) {
 		latency time.Duration
 		want    int
 	}{"unknown": {0, 32}, "slow": {10 * time.Second, 32}, "quick": {40 * time.Millisecond, 64}, "very quick": {time.Millisecond, 544}} {
-		r := &receiver{limit: 32, window: 32, latency: c.latency}
+		r := &receiver{limit: 32, window: 32, latency: c.latency, proven: true}
 		if got := r.supply(); got != c.want {
 			t.Errorf("%s: %d deliveries at hand, want %d", name, got, c.want)
 		}
@@ -236,7 +236,7 @@ func TestHeldBackLaneIsAskedWhenItsTimeHasCome(t *testing.T) {
 func TestStaleDeliveriesAreGivenBack(t *testing.T) {
 	t.Parallel()
 	f := newFloor(t, 256, 4)
-	f.receiverOf(uuid.UUID{15: 1}).latency = time.Millisecond
+	f.prove(1, 20)
 	f.work(first(1))
 	queue := map[outbox.Lane]int{first(1): 1000}
 	claimed := f.claim(queue)

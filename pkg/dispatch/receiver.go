@@ -53,7 +53,7 @@ func (r *receiver) held() int { return r.coming + len(r.waiting) + r.sending }
 // supply is how many deliveries should be at hand: a window's worth, and what the
 // receiver answers while the next claim is under way.
 func (r *receiver) supply() int {
-	if r.latency == 0 {
+	if r.latency == 0 || !r.proven {
 		return r.window
 	}
 	return r.window + min(aheadMost, int(time.Duration(r.window)*ahead/r.latency))

@@ -47,13 +47,14 @@ type settler struct {
 	queue    chan finished
 	stuck    atomic.Bool
 	recorded func(n int)        // gives the slots of n results back
+	shut     func(uuid.UUID)    // takes back what waits for an endpoint
 	news     map[uuid.UUID]news // what was last recorded of each endpoint
 }
 
-func newSettler(db *postgres.DB, settings Settings, log *slog.Logger, lanes *lanes, counters *Counters, recorded func(n int)) *settler {
+func newSettler(db *postgres.DB, settings Settings, log *slog.Logger, lanes *lanes, counters *Counters, recorded func(n int), shut func(uuid.UUID)) *settler {
 	return &settler{
 		db: db, settings: settings, log: log, lanes: lanes, counters: counters,
-		queue: make(chan finished, lanes.total), recorded: recorded, news: map[uuid.UUID]news{},
+		queue: make(chan finished, lanes.total), recorded: recorded, shut: shut, news: map[uuid.UUID]news{},
 	}
 }
 
@@ -262,6 +263,9 @@ func (s *settler) learned(results []outbox.Result, outcomes []outbox.Outcome, do
 	}
 	for _, id := range slices.Concat(done.promoted, done.told) {
 		s.lanes.note(outbox.Lane{EndpointID: id}, time.Time{}, now)
+	}
+	for _, id := range done.health.Shut {
+		s.shut(id)
 	}
 	s.remember(now, outcomes)
 	s.counters.LateResults.Add(int64(len(done.late)))

@@ -36,7 +36,8 @@ func TestBreakerTransitions(t *testing.T) {
 		"probe failed":                   {probing, 0, 1, p, breaker{State: Open, Until: in(40 * time.Second), Failures: 10, Openings: 3, FailingSince: &before, LastFailureAt: &now}},
 		"probe succeeded":                {probing, 1, 0, p, breaker{State: Closed, RecoveringSince: &now, LastSuccessAt: &now}},
 		"failing again while recovering": {
-			breaker{State: Closed, Failures: 4, FailingSince: &before, RecoveringSince: &before}, 0, 1, p,
+			breaker{State: Closed, Failures: 4, FailingSince: &before, RecoveringSince: &before},
+			0, 1, p,
 			breaker{State: Open, Until: in(10 * time.Second), Failures: 5, Openings: 1, FailingSince: &before, LastFailureAt: &now},
 		},
 	} {

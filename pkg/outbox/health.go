@@ -71,6 +71,7 @@ type Change struct {
 // Health is what [RecordHealth] has found.
 type Health struct {
 	Changes  []Change
+	Shut     []uuid.UUID // endpoints whose breaker is not closed now
 	Hopeless []uuid.UUID // endpoints that have failed for longer than the policy allows
 }
 
@@ -100,6 +101,9 @@ func RecordHealth(ctx context.Context, tx *sqlx.Tx, now time.Time, outcomes []Ou
 		known[i].breaker = h.after(h.Successes, h.Failed, policy, now)
 		if to := known[i].breaker; to.State != h.State {
 			found.Changes = append(found.Changes, Change{h.EndpointID, h.State, to.State, to.Until, to.Failures})
+		}
+		if known[i].State != Closed {
+			found.Shut = append(found.Shut, h.EndpointID)
 		}
 		if known[i].hopeless(policy, now) {
 			found.Hopeless = append(found.Hopeless, h.EndpointID)
