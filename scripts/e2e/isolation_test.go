@@ -306,10 +306,10 @@ func TestManyDispatchersThatAreKilledAgainAndAgain(t *testing.T) {
 	acks := map[string]bool{}
 	kills := 0
 	for _, n := range []int{2, 4, 8} {
+		begun := plain[0].begunRequests() // survivors of the last round begin at once
 		for i := range 60 {
 			acks[svc.organization(fmt.Sprintf("of-%d-%d.example", n, i))] = true
 		}
-		begun := plain[0].begunRequests()
 		var all []*process
 		for range n {
 			all = append(all, svc.process("dispatcher"))
