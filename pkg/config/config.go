@@ -59,7 +59,7 @@ type Config struct {
 	EgressProxyURL   secret.Value   `env:"SONICUS_EGRESS_PROXY_URL" only:"dispatcher" meaning:"HTTP proxy for all webhooks; the address check is then the proxy's job"`
 	EgressCAFile     string         `env:"SONICUS_EGRESS_CA_FILE" only:"dispatcher" meaning:"PEM file of certificate authorities trusted beside the system's"`
 
-	DispatchConcurrency  int           `env:"SONICUS_DISPATCH_CONCURRENCY" envDefault:"256" only:"dispatcher" meaning:"deliveries in flight per process, from claim to record, 1–10000; a crash repeats at most so many"`
+	DispatchConcurrency  int           `env:"SONICUS_DISPATCH_CONCURRENCY" envDefault:"256" only:"dispatcher" meaning:"deliveries in flight per process, from the beginning of the request to its record, 1–10000; a crash repeats at most so many"`
 	DispatchPerEndpoint  int           `env:"SONICUS_DISPATCH_PER_ENDPOINT" envDefault:"32" only:"dispatcher" meaning:"attempts in flight per endpoint and process; the default never exceeds the above"`
 	DispatchPollInterval time.Duration `env:"SONICUS_DISPATCH_POLL_INTERVAL" envDefault:"1s" only:"dispatcher" meaning:"how often the queue is looked at, 10ms–1m; notifications only shorten it"`
 	DispatchListen       bool          `env:"SONICUS_DISPATCH_LISTEN" envDefault:"true" only:"dispatcher" meaning:"listen for notifications on the direct URL"`

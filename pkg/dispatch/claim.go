@@ -103,7 +103,7 @@ func (d *Dispatcher) sweepLoop(ctx context.Context) {
 		if err == nil {
 			d.lanes.found(began, work)
 		} else if ctx.Err() == nil {
-			d.log.Debug("sweep failed", slog.Any("error", err)) // the claim loop tells of trouble
+			d.log.Warn("sweep failed, trying again", slog.Any("error", err))
 		}
 		pause(ctx, nil, max(min(sweepEvery, d.settings.PollInterval*5), sweepShare*time.Since(began)))
 	}

@@ -4,7 +4,9 @@
 //
 //	claim ─► attempt ─► decide ─► settle
 //
-// Polling is the truth; hints only shorten the wait for the next poll.
+// lanes is its memory: which lanes may have work, and what each receiver can take.
+// Hints, a look at what is new once per poll interval, and a sweep every few
+// seconds fill it. Only the sweep is the truth; the others shorten the wait for it.
 package dispatch
 
 import (
@@ -24,7 +26,7 @@ import (
 // Settings are the operator's; none has a default here.
 type Settings struct {
 	Name         string        // of this process, in the log of attempts
-	Concurrency  int           // deliveries claimed and not yet recorded: what a crash may repeat
+	Concurrency  int           // requests begun and not yet recorded: what a crash may repeat
 	PerEndpoint  int           // requests in flight per endpoint, unless it has a limit of its own
 	PollInterval time.Duration // longest time between two looks at the queue
 	Grace        time.Duration // how long a stop waits for attempts in flight

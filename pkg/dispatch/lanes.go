@@ -162,10 +162,14 @@ func (l *lanes) asks(now time.Time) (asks []outbox.Ask, again time.Time) {
 	}
 	chosen := l.choose(now, min(askLanes, max(budget, 1)), scarce)
 	if len(chosen) == 0 {
-		if len(l.ready) > 0 && l.ready[0].at.After(now) {
+		switch {
+		case len(l.ready) == 0: // a wake-up tells of work, or of room
+			return nil, time.Time{}
+		case l.ready[0].at.After(now):
 			return nil, l.ready[0].at
+		default:
+			return nil, now.Add(breath)
 		}
-		return nil, now.Add(breath) // no room, or nothing there
 	}
 	l.lastAsk = now
 	room := aheadPerSlot*l.total - l.ahead
