@@ -27,10 +27,10 @@ import (
 const (
 	defaultSteps  = 100_000
 	databases     = 4  // each is the ground of a subtest, two or more of which run at a time
-	compareEvery  = 8  // calls; and at the end of each check
-	batch         = 12 // most deliveries or events of one call
+	compareEvery  = 16 // calls; and at the end of each check
+	batch         = 24 // most deliveries or events of one call
 	checksAtATime = "5"
-	callsPerCheck = "120" // on average
+	callsPerCheck = "200" // on average
 )
 
 // policy opens breakers for so long that they open again only when time is moved.
@@ -160,9 +160,9 @@ func envelope(kind string, organization uuid.UUID, at time.Time) event.Envelope 
 // actions are what rapid draws from; the more frequent ones are there twice.
 func (m *machine) actions() map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
-		"publish": m.publishSome, "replay": m.replaySome, "claim": m.claimSome, "claim again": m.claimSome,
-		"settle": m.settleSome, "settle more": m.settleSome, "settle twice": m.settleTwice, "release": m.releaseSome,
-		"retries become due": m.becomeDue, "leases end": m.endLeases, "switch an endpoint": m.turnSwitch, "breakers' time comes": m.passBreakers,
+		"claim": m.claimSome, "claim again": m.claimSome, "publish": m.publishSome, "publish more": m.publishSome,
+		"release": m.releaseSome, "replay": m.replaySome, "settle": m.settleSome, "settle more": m.settleSome, "settle twice": m.settleTwice,
+		"switch": m.turnSwitch, "time ends leases": m.endLeases, "time makes due": m.becomeDue, "time passes for breakers": m.passBreakers,
 	}
 	for name, action := range actions {
 		actions[name] = func(r *rapid.T) {
@@ -177,7 +177,10 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 }
 
 func (m *machine) publishSome(r *rapid.T) {
-	of := rapid.SliceOfN(rapid.IntRange(0, len(m.organizations)-1), 1, batch/2).Draw(r, "organizations")
+	of := make([]int, rapid.IntRange(1, batch/2).Draw(r, "how many"))
+	for i := range of {
+		of[i] = rapid.IntRange(0, len(m.organizations)-1).Draw(r, "organization")
+	}
 	var events []event.Envelope
 	var got [][]uuid.UUID
 	m.tx(r, func(tx *sqlx.Tx, now time.Time) error {
@@ -211,7 +214,7 @@ INSERT INTO sonicus.queue (delivery_id, endpoint_id, due_at)
 SELECT next_id, endpoint_id, statement_timestamp() - (cardinality($1) - n) * interval '1 microsecond' FROM old`
 
 func (m *machine) replaySome(r *rapid.T) {
-	done := some(r, m.those(func(d *delivery) bool { return d.status == outbox.Sent || d.status == outbox.Failed }), batch/2)
+	done := some(r, those(m.all, func(d *delivery) bool { return d.status == outbox.Sent || d.status == outbox.Failed }), 4)
 	var generations pq.Int64Array
 	for _, d := range done {
 		generations = append(generations, int64(m.replay(d, m.tick()).generation))
@@ -401,7 +404,7 @@ func (m *machine) releaseSome(r *rapid.T) {
 }
 
 func (m *machine) becomeDue(r *rapid.T) {
-	waiting := some(r, m.those(func(d *delivery) bool { return slices.Contains(m.queue, d) && d.when == later }), batch)
+	waiting := some(r, those(m.queue, func(d *delivery) bool { return d.when == later }), batch)
 	for _, d := range waiting {
 		d.when, d.due = due, m.tick()
 	}
@@ -411,7 +414,7 @@ func (m *machine) becomeDue(r *rapid.T) {
 }
 
 func (m *machine) endLeases(r *rapid.T) {
-	leased := some(r, m.those(func(d *delivery) bool { return d.token != 0 && !d.ended }), batch)
+	leased := some(r, those(m.queue, func(d *delivery) bool { return d.token != 0 && !d.ended }), batch)
 	for _, d := range leased {
 		d.ended = true
 	}
@@ -509,8 +512,8 @@ func (m *machine) index() {
 	}
 }
 
-func (m *machine) those(match func(*delivery) bool) (found []*delivery) {
-	for _, d := range m.all {
+func those(of []*delivery, match func(*delivery) bool) (found []*delivery) {
+	for _, d := range of {
 		if match(d) {
 			found = append(found, d)
 		}

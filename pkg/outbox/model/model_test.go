@@ -19,7 +19,7 @@ type model struct {
 	now       int
 	endpoints []*endpoint
 	all       []*delivery // ever written
-	queue     []*delivery // those with work left
+	queue     []*delivery // those with work left, in the order of writing
 	logged    map[lease]bool
 	late      map[lease]bool
 }
@@ -55,13 +55,12 @@ type delivery struct {
 	attempts   int
 
 	// Of the queue, while the delivery has work left.
-	retry    bool       // which lane
-	stream   *uuid.UUID // organization whose deliveries to the endpoint go one after another; nil: no order
-	position int        // in the stream
-	due      int        // when it is or was due
-	when     when
-	token    int64 // lease, 0: none
-	ended    bool  // the lease has ended, but nobody has taken it over
+	retry  bool       // which lane
+	stream *uuid.UUID // organization whose deliveries to the endpoint go one after another; nil: no order
+	due    int        // when it is or was due
+	when   when
+	token  int64 // lease, 0: none
+	ended  bool  // the lease has ended, but nobody has taken it over
 }
 
 // when says how a delivery's due time lies to the present.
@@ -103,7 +102,7 @@ func (m *model) publish(event, organization uuid.UUID) (to []uuid.UUID) {
 			if m.first(e, organization) != nil {
 				d.when, d.due = turn, 0
 			}
-			d.stream, d.position = &organization, now
+			d.stream = &organization
 		}
 		m.queue = append(m.queue, d)
 		to = append(to, e.id)
@@ -136,13 +135,13 @@ func (m *model) add(event uuid.UUID, e *endpoint, generation, now int) *delivery
 
 // first is the delivery of a stream that has none before it. Only it may go,
 // whether it is due, leased, or waits for a retry.
-func (m *model) first(e *endpoint, organization uuid.UUID) (first *delivery) {
-	for _, d := range m.queue {
-		if d.endpoint == e && d.stream != nil && *d.stream == organization && (first == nil || d.position < first.position) {
-			first = d
+func (m *model) first(e *endpoint, organization uuid.UUID) *delivery {
+	for _, d := range m.queue { // in the order of writing
+		if d.endpoint == e && d.stream != nil && *d.stream == organization {
+			return d
 		}
 	}
-	return first
+	return nil
 }
 
 // ready: what a lane has to give. Its endpoint is active, not paused, and its
@@ -263,11 +262,17 @@ func (m *model) settle(d *delivery, token int64, status outbox.Status, reason st
 // promote: the first of a stream that waited for its turn has it.
 func (m *model) promote() (endpoints []uuid.UUID) {
 	now := m.tick()
-	for _, d := range m.queue {
-		if d.when == turn && m.first(d.endpoint, *d.stream) == d {
+	seen := map[string]bool{}
+	for _, d := range m.queue { // in the order of writing
+		if d.stream == nil {
+			continue
+		}
+		stream := d.endpoint.id.String() + d.stream.String()
+		if !seen[stream] && d.when == turn {
 			d.when, d.due = due, now
 			endpoints = append(endpoints, d.endpoint.id)
 		}
+		seen[stream] = true
 	}
 	return endpoints
 }
