@@ -29,7 +29,7 @@ const (
 	databases     = 4  // each is the ground of a subtest, two or more of which run at a time
 	compareEvery  = 16 // calls; and at the end of each check
 	batch         = 24 // most deliveries or events of one call
-	checksAtATime = "5"
+	checksAtATime = "2"
 	callsPerCheck = "200" // on average
 )
 
