@@ -84,7 +84,7 @@ func (b *bench) publish(t *testing.T, n int) {
 
 func (b *bench) claimAll(t *testing.T) []outbox.Claimed {
 	t.Helper()
-	claimed, _, err := outbox.Claim(t.Context(), b.db, outbox.Room{Total: 100, PerEndpoint: 100}, uuid.Nil)
+	claimed, _, err := outbox.Claim(t.Context(), b.db, []outbox.Ask{{Lane: outbox.Lane{EndpointID: b.endpoint}, Most: 100}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestStoppingWithoutADatabaseSaysWhatIsNotRecorded(t *testing.T) {
 	if err := server.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := newSettler(away, "test", slog.New(slog.DiscardHandler), newFlights(4, 4, make(chan struct{}, 1)))
+	s := newSettler(away, Settings{Name: "test"}, slog.New(slog.DiscardHandler), newLanes(4, 4, make(chan struct{}, 1)), &Counters{})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx) }()
@@ -181,48 +181,5 @@ func TestStoppingWithoutADatabaseSaysWhatIsNotRecorded(t *testing.T) {
 	cancel()
 	if err := <-ended; err == nil || err.Error() != "stopped with results that are not recorded: 2 deliveries may be sent again" {
 		t.Errorf("ended with %v", err)
-	}
-}
-
-func TestWakesForABatchAndForAFullLane(t *testing.T) {
-	t.Parallel()
-	wake := make(chan struct{}, 1)
-	woken := func() bool {
-		select {
-		case <-wake:
-			return true
-		default:
-			return false
-		}
-	}
-	f := newFlights(8, 4, wake)
-	lane := func(id byte) outbox.Claimed { return outbox.Claimed{EndpointID: uuid.UUID{id}, InFlightLimit: 4} }
-	for id := range byte(2) {
-		for range 4 {
-			f.begin(lane(id))
-		}
-	}
-	f.land(lane(0))
-	if room := f.room(); woken() || room.Total != 0 || room.InFlight[uuid.UUID{0}] != 3 || f.roomForBatch() {
-		t.Errorf("a request that ended and is not recorded leaves room: %+v", room)
-	}
-	f.land(lane(0))
-	if !woken() {
-		t.Error("not woken for a lane that was full and is half empty")
-	}
-	f.end(1)
-	if woken() || f.roomForBatch() {
-		t.Error("woken for a single slot")
-	}
-	f.end(1)
-	if !woken() || !f.roomForBatch() {
-		t.Error("not woken for a quarter of the slots")
-	}
-	for _, id := range []byte{0, 0, 1, 1, 1, 1} {
-		f.land(lane(id))
-		f.end(1)
-	}
-	if room := f.room(); room.Total != 8 || len(room.InFlight) != 0 {
-		t.Errorf("empty, but room %+v", room)
 	}
 }

@@ -11,78 +11,69 @@ import (
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 )
 
-func TestDeepLaneDoesNotStarveOthers(t *testing.T) {
+func TestClaimTakesOnlyFromTheLanesAskedFor(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	org := organization(t, db)
+	hook, other := endpoint(t, db, target{MaxRetries: 3}), endpoint(t, db, target{MaxRetries: 3})
+	publish(t, db, org, 2)
+	for _, c := range claim(t, db, 2) { // one lane's
+		settle(t, db, retrying(c, 0))
+	}
+	exec(t, db, `UPDATE sonicus.queue SET due_at = clock_timestamp() - interval '1 minute' WHERE retry`)
+	publish(t, db, org, 3)
+	unknown := uuid.New()
+	for _, c := range []struct {
+		name string
+		ask  outbox.Ask
+	}{
+		{"first attempts", first(hook, 100)},
+		{"retries", again(hook, 100)},
+		{"another endpoint's", first(other, 100)},
+		{"another endpoint's retries", again(other, 100)},
+	} {
+		want := count(t, db, `sonicus.queue WHERE endpoint_id = $1 AND retry = $2`, c.ask.EndpointID, c.ask.Retry)
+		claimed, visits := ask(t, db, c.ask, first(unknown, 5))
+		if len(claimed) != want || len(visits) != 1 || visits[0].Lane != c.ask.Lane || visits[0].Taken != want || visits[0].AgainIn != 0 {
+			t.Errorf("%s: %d claimed, %+v; want %d", c.name, len(claimed), visits, want)
+		}
+		for _, got := range claimed {
+			if got.Lane != c.ask.Lane {
+				t.Errorf("%s: got one of %+v", c.name, got.Lane)
+			}
+		}
+	}
+}
+
+func TestDeepLaneTakesNoMoreThanItWasAskedFor(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	org := organization(t, db)
 	deep := endpoint(t, db, target{})
 	publish(t, db, org, 300)
-	shallow := map[uuid.UUID]bool{}
+	asks := []outbox.Ask{first(deep, 10)}
 	for range 5 {
-		shallow[endpoint(t, db, target{})] = true
+		asks = append(asks, first(endpoint(t, db, target{}), 10))
 	}
 	publish(t, db, org, 1)
-
-	claimed, _, err := outbox.Claim(t.Context(), db, outbox.Room{Total: 50, PerEndpoint: 10}, uuid.Nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	claimed, visits := ask(t, db, asks...)
 	lanes := byEndpoint(claimed)
-	if lanes[deep] != 10 {
-		t.Errorf("deep lane got %d slots, want its 10", lanes[deep])
-	}
-	for id := range shallow {
-		if lanes[id] != 1 {
-			t.Errorf("shallow lane got %d deliveries, want its 1", lanes[id])
+	for _, a := range asks[1:] {
+		if lanes[a.EndpointID] != 1 {
+			t.Errorf("shallow lane gave %d deliveries, want its 1", lanes[a.EndpointID])
 		}
 	}
-}
-
-func TestClaimLeavesSlotsThatAreTaken(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	org := organization(t, db)
-	busy, full, own := endpoint(t, db, target{}), endpoint(t, db, target{}), endpoint(t, db, target{Concurrency: 3})
-	publish(t, db, org, 20)
-	claimed, _, err := outbox.Claim(t.Context(), db, outbox.Room{
-		Total: 100, PerEndpoint: 10, InFlight: map[uuid.UUID]int{busy: 6, full: 11, own: 1},
-	}, uuid.Nil)
-	if err != nil {
-		t.Fatal(err)
+	if lanes[deep] != 10 || len(visits) != len(asks) {
+		t.Errorf("deep lane gave %d deliveries, want the 10 asked for; %d visits", lanes[deep], len(visits))
 	}
-	lanes := byEndpoint(claimed)
-	for name, c := range map[string]struct{ got, want int }{"busy": {lanes[busy], 4}, "full": {lanes[full], 0}, "own limit": {lanes[own], 2}} {
-		if c.got != c.want {
-			t.Errorf("%s: claimed %d, want %d", name, c.got, c.want)
+	var oldest int
+	for _, c := range claimed {
+		if c.EndpointID == deep {
+			oldest += count(t, db, `sonicus.queue WHERE endpoint_id = $1 AND lease_until IS NULL AND due_at < $2`, deep, c.DueAt)
 		}
 	}
-}
-
-func TestRoundRobinVisitsEveryEndpoint(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	org := organization(t, db)
-	for range 10 {
-		endpoint(t, db, target{})
-	}
-	publish(t, db, org, 10)
-	cursor, visits := uuid.Nil, map[uuid.UUID]int{}
-	for range 5 { // two endpoints a turn
-		claimed, next, err := outbox.Claim(t.Context(), db, outbox.Room{Total: 2, PerEndpoint: 1}, cursor)
-		if err != nil || len(claimed) != 2 {
-			t.Fatalf("claimed %d, %v", len(claimed), err)
-		}
-		for _, c := range claimed {
-			visits[c.EndpointID]++
-		}
-		cursor = next
-	}
-	if len(visits) != 10 {
-		t.Errorf("ten slots went to %d of 10 endpoints", len(visits))
-	}
-	claimed, next, err := outbox.Claim(t.Context(), db, outbox.Room{Total: 2, PerEndpoint: 1}, cursor)
-	if err != nil || len(claimed) != 0 || next != uuid.Nil {
-		t.Errorf("after the last endpoint: %d claimed, cursor %s, %v; want a new round", len(claimed), next, err)
+	if oldest != 0 {
+		t.Error("a delivery was passed over by later ones")
 	}
 }
 
@@ -90,8 +81,9 @@ func TestConcurrentClaimsNeverShareADelivery(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	org := organization(t, db)
+	var asks []outbox.Ask
 	for range 4 {
-		endpoint(t, db, target{})
+		asks = append(asks, first(endpoint(t, db, target{}), 10))
 	}
 	publish(t, db, org, 250)
 	var (
@@ -102,7 +94,7 @@ func TestConcurrentClaimsNeverShareADelivery(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for {
-				claimed, _, err := outbox.Claim(t.Context(), db, outbox.Room{Total: 40, PerEndpoint: 40}, uuid.Nil)
+				claimed, _, err := outbox.Claim(t.Context(), db, asks)
 				if err != nil {
 					t.Error(err)
 				}
@@ -128,27 +120,39 @@ func TestConcurrentClaimsNeverShareADelivery(t *testing.T) {
 
 func TestNothingIsClaimedForEndpointsThatWait(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t)
-	for name, stop := range map[string]string{
-		"inactive": `UPDATE sonicus.endpoints SET is_active = false`,
-		"paused":   `UPDATE sonicus.endpoints SET paused_at = now()`,
+	for name, c := range map[string]struct {
+		stop  string
+		again bool
+	}{
+		"inactive":           {`UPDATE sonicus.endpoints SET is_active = false`, false},
+		"paused":             {`UPDATE sonicus.endpoints SET paused_at = now()`, false},
+		"deleted":            {`UPDATE sonicus.endpoints SET deleted_at = now()`, false},
+		"open breaker":       {`UPDATE sonicus.lanes SET breaker_state = 'open', breaker_until = now() + interval '1 minute'`, true},
+		"probe on its way":   {`UPDATE sonicus.lanes SET breaker_state = 'half_open', breaker_until = now() + interval '1 minute'`, true},
+		"pace used up ahead": {`WITH limited AS (UPDATE sonicus.endpoints SET rate_limit = 1) UPDATE sonicus.lanes SET paced_until = now() + interval '1 minute'`, true},
 	} {
-		endpoint(t, db, target{})
-		publish(t, db, organization(t, db), 1)
-		exec(t, db, stop)
-		if n := len(claim(t, db, 10)); n != 0 {
-			t.Errorf("%s: claimed %d", name, n)
-		}
-		if n := count(t, db, "sonicus.queue"); n != 1 {
-			t.Errorf("%s: %d queued, want it kept", name, n)
-		}
-		exec(t, db, `UPDATE sonicus.endpoints SET is_active = true, paused_at = NULL`)
-		for _, c := range claim(t, db, 10) {
-			settle(t, db, sent(c))
-		}
-		exec(t, db, `UPDATE sonicus.endpoints SET is_active = false`)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			hook := endpoint(t, db, target{})
+			publish(t, db, organization(t, db), 3)
+			exec(t, db, c.stop)
+			claimed, visits := ask(t, db, first(hook, 10), again(hook, 10))
+			if len(claimed) != 0 || len(visits) != 2 {
+				t.Fatalf("claimed %d, %d visits", len(claimed), len(visits))
+			}
+			for _, v := range visits {
+				if waits := v.AgainIn > 50*time.Second && v.AgainIn <= time.Minute; v.Taken != 0 || !v.Since.IsZero() ||
+					!v.Retry && waits != c.again || !waits && v.AgainIn != 0 {
+					t.Errorf("%+v; held back for a minute: want %v", v, c.again)
+				}
+			}
+			if n := count(t, db, `sonicus.queue WHERE lease_until IS NULL`); n != 3 {
+				t.Errorf("%d wait in the queue, want all 3", n)
+			}
+			booksAgree(t, db)
+		})
 	}
-	booksAgree(t, db)
 }
 
 func TestLeaseLastsLongerThanTheTimeout(t *testing.T) {
@@ -157,11 +161,11 @@ func TestLeaseLastsLongerThanTheTimeout(t *testing.T) {
 	endpoint(t, db, target{Timeout: 30})
 	publish(t, db, organization(t, db), 1)
 	c := claim(t, db, 1)[0]
-	if n := count(t, db, `sonicus.queue WHERE due_at - clock_timestamp() BETWEEN interval '50 seconds' AND interval '60 seconds'`); n != 1 {
-		t.Error("the lease of a 30 s timeout does not last 60 s")
+	if n := count(t, db, `sonicus.queue WHERE lease_until - clock_timestamp() BETWEEN interval '30 seconds' AND interval '45 seconds'`); n != 1 {
+		t.Error("the lease of a 30 s timeout does not last about 45 s")
 	}
-	if !c.MayStart(time.Now()) || c.MayStart(time.Now().Add(20*time.Second)) {
-		t.Error("an attempt may begin right after the claim, and not 20 s later")
+	if !c.MayStart(time.Now(), 30*time.Second) || c.MayStart(time.Now().Add(12*time.Second), 30*time.Second) {
+		t.Error("an attempt may begin right after the claim, and not 12 s later")
 	}
 }
 

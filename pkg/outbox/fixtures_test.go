@@ -84,13 +84,38 @@ func publish(t *testing.T, db *sqlx.DB, organization uuid.UUID, n int) []event.E
 	return events
 }
 
+// claim takes up to total deliveries from all lanes that have some.
 func claim(t *testing.T, db *sqlx.DB, total int) []outbox.Claimed {
 	t.Helper()
-	claimed, _, err := outbox.Claim(t.Context(), db, outbox.Room{Total: total, PerEndpoint: total}, uuid.Nil)
+	work, err := outbox.Sweep(t.Context(), db, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return claimed
+	var all []outbox.Claimed
+	for _, w := range work {
+		claimed, _ := ask(t, db, outbox.Ask{Lane: w.Lane, Since: w.Since, Most: total - len(all)})
+		all = append(all, claimed...)
+	}
+	return all
+}
+
+// ask claims from the lanes named, and from no others.
+func ask(t *testing.T, db *sqlx.DB, asks ...outbox.Ask) ([]outbox.Claimed, []outbox.Visit) {
+	t.Helper()
+	claimed, visits, err := outbox.Claim(t.Context(), db, asks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claimed, visits
+}
+
+// first is an Ask for first attempts, and again one for retries.
+func first(endpoint uuid.UUID, most int) outbox.Ask {
+	return outbox.Ask{Lane: outbox.Lane{EndpointID: endpoint}, Most: most}
+}
+
+func again(endpoint uuid.UUID, most int) outbox.Ask {
+	return outbox.Ask{Lane: outbox.Lane{EndpointID: endpoint, Retry: true}, Most: most}
 }
 
 // settle applies results and returns the late ones.
@@ -121,7 +146,7 @@ func failed(c outbox.Claimed, reason string) outbox.Result {
 // endLeases makes every lease end now, as time would.
 func endLeases(t *testing.T, db *sqlx.DB) {
 	t.Helper()
-	exec(t, db, `UPDATE sonicus.queue SET due_at = clock_timestamp() - interval '1 millisecond' WHERE lease_token IS NOT NULL`)
+	exec(t, db, `UPDATE sonicus.queue SET lease_until = clock_timestamp() - interval '1 millisecond' WHERE lease_token IS NOT NULL`)
 }
 
 func inTx(t *testing.T, db *sqlx.DB, fn func(*sqlx.Tx, time.Time) error) {

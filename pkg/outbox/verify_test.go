@@ -24,8 +24,11 @@ func TestVerifyFindsBrokenBooks(t *testing.T) {
 		{"attempt of nothing", `INSERT INTO sonicus.attempts (delivery_id, number, lease_token, started_at, duration_ms, dispatcher)
 			VALUES (sonicus.id_floor(now()), 1, 0, now(), 0, 'x')`, 5},
 		{"sent without a 2xx", `UPDATE sonicus.attempts SET http_status_code = 500 WHERE http_status_code = 204`, 6},
-		{"lease without end", `UPDATE sonicus.queue SET lease_token = 1, due_at = now() + interval '1 year'
+		{"lease without end", `UPDATE sonicus.queue SET lease_token = 1, lease_until = now() + interval '1 year'
 			WHERE delivery_id = (SELECT delivery_id FROM sonicus.queue LIMIT 1)`, 7},
+		{"first attempt among the retries", `UPDATE sonicus.queue SET retry = true WHERE NOT retry`, 8},
+		{"waiting for nothing", `UPDATE sonicus.queue SET due_at = NULL, organization_id = gen_random_uuid(), position = 1 WHERE retry`, 9},
+		{"endpoint that is never sent to", `DELETE FROM sonicus.lanes`, 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -49,7 +52,7 @@ func TestVerifyFindsBrokenBooks(t *testing.T) {
 			}
 		})
 	}
-	if len(rules) != 8 {
-		t.Errorf("%d invariants, 8 are tested here", len(rules))
+	if len(rules) != 11 {
+		t.Errorf("%d invariants, 11 are tested here", len(rules))
 	}
 }
