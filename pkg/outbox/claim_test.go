@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -200,4 +201,113 @@ func byEndpoint(claimed []outbox.Claimed) map[uuid.UUID]int {
 		n[c.EndpointID]++
 	}
 	return n
+}
+
+func TestLowerBoundIsRespectedAndReturned(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	hook := endpoint(t, db, target{})
+	publish(t, db, organization(t, db), 5)
+	// The nth is due 50, 40, … seconds ago.
+	exec(t, db, `UPDATE sonicus.queue q SET due_at = statement_timestamp() - (60 - 10 * o.n) * interval '1 second'
+		FROM (SELECT delivery_id, row_number() OVER (ORDER BY due_at) AS n FROM sonicus.queue) o WHERE o.delivery_id = q.delivery_id`)
+	var due []time.Time
+	if err := db.SelectContext(t.Context(), &due, `SELECT due_at FROM sonicus.queue ORDER BY due_at`); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		since time.Time
+		most  int
+		want  []time.Time
+	}{
+		{due[2], 2, due[2:4]},
+		{due[4].Add(time.Microsecond), 9, nil},
+		{due[3].Add(time.Microsecond), 9, due[4:]},
+		{time.Time{}, 9, due[:2]},
+		{time.Time{}, 9, nil},
+	} {
+		a := first(hook, c.most)
+		a.Since = c.since
+		claimed, visits := ask(t, db, a)
+		var got []time.Time
+		for _, c := range claimed {
+			got = append(got, c.DueAt)
+		}
+		slices.SortFunc(got, time.Time.Compare)
+		if !slices.EqualFunc(got, c.want, time.Time.Equal) {
+			t.Errorf("from %s on: got %s, want %s", c.since, got, c.want)
+		}
+		var last time.Time
+		if len(c.want) > 0 {
+			last = c.want[len(c.want)-1]
+		}
+		if v := visits[0]; v.Taken != len(c.want) || !v.Since.Equal(last) {
+			t.Errorf("from %s on: %+v, want to go on at %s", c.since, v, last)
+		}
+	}
+}
+
+// A transaction writes its due times and commits a moment later; meanwhile others
+// have been claimed that became due after it.
+func TestLowerBoundLeavesRoomForLateCommits(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	hook := endpoint(t, db, target{})
+	org := organization(t, db)
+	publish(t, db, org, 10)
+	claimed, visits := ask(t, db, first(hook, 10))
+	latest := clock(t, db).Add(-50 * time.Millisecond)
+	if len(claimed) != 10 || visits[0].Since.IsZero() || visits[0].Since.After(latest) {
+		t.Fatalf("%d claimed, then from %s on; want 50 ms before the claim at the latest, %s", len(claimed), visits[0].Since, latest)
+	}
+	for name, c := range map[string]struct {
+		due  time.Time
+		want int
+	}{
+		"50 ms late":      {latest, 1},
+		"at the bound":    {visits[0].Since, 1},
+		"below the bound": {visits[0].Since.Add(-time.Microsecond), 0},
+	} {
+		late := publish(t, db, org, 1)[0]
+		exec(t, db, `UPDATE sonicus.queue SET due_at = $2 WHERE delivery_id = sonicus.delivery_id($1, $3, 1)`, late.ID, c.due, hook)
+		next := first(hook, 10)
+		next.Since = visits[0].Since
+		if got, _ := ask(t, db, next); len(got) != c.want {
+			t.Errorf("%s: claimed %d, want %d", name, len(got), c.want)
+		}
+		exec(t, db, `DELETE FROM sonicus.queue WHERE lease_token IS NULL`)
+	}
+}
+
+// Only the end of a lease leaves open whether the receiver has been sent it.
+func TestPossibleDuplicatesAreMarked(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	endpoint(t, db, target{MaxRetries: 5})
+	publish(t, db, organization(t, db), 1)
+	take := func(when string, want bool) outbox.Claimed {
+		t.Helper()
+		claimed := claim(t, db, 10)
+		if len(claimed) != 1 || claimed[0].TookOver != want {
+			t.Fatalf("%s: %+v, want took over: %v", when, claimed, want)
+		}
+		return claimed[0]
+	}
+	c := take("new", false)
+	if err := outbox.Release(t.Context(), db, []outbox.Claimed{c}, 0); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, db, retrying(take("given back", false), 0))
+	take("retry", false)
+	if n := len(claim(t, db, 10)); n != 0 {
+		t.Fatal("claimed under a lease")
+	}
+	endLeases(t, db)
+	settle(t, db, retrying(take("lease ended", true), 0))
+	settle(t, db, sent(take("retry after that", false)))
+	var marked []int
+	if err := db.SelectContext(t.Context(), &marked, `SELECT number FROM sonicus.attempts WHERE took_over`); err != nil || !slices.Equal(marked, []int{2}) {
+		t.Errorf("attempts %v are marked, %v; want the second alone", marked, err)
+	}
+	booksAgree(t, db)
 }
