@@ -3,6 +3,7 @@ package outbox
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ type node struct {
 	Type     string  `json:"Node Type"`
 	Relation string  `json:"Relation Name"`
 	Index    string  `json:"Index Name"`
+	Cond     string  `json:"Index Cond"`
 	Loops    float64 `json:"Actual Loops"`
 	Rows     float64 `json:"Actual Rows"`
 	Plans    []node  `json:"Plans"`
@@ -107,4 +109,108 @@ func TestPublishLooksOnlyAtWhatConcernsTheEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// However many endpoints and deliveries there are, a claim goes to its lanes by
+// both bounds, and loading and settling open the partitions of their ids alone.
+func TestClaimLoadAndSettleReadOnlyWhatTheyAreGiven(t *testing.T) {
+	t.Parallel()
+	for _, endpoints := range []int{1, 2000} {
+		t.Run(strconv.Itoa(endpoints), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			err := postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, now time.Time) error {
+				for _, statement := range []string{
+					`INSERT INTO sonicus.endpoints (id, url, name, events, created_at, updated_at)
+					 SELECT gen_random_uuid(), 'http://127.0.0.1:1/', 'n', '["a.b"]', now(), now() FROM generate_series(1, ` + strconv.Itoa(endpoints) + `)`,
+					`CREATE TEMP TABLE published ON COMMIT DROP AS
+					 SELECT (left(sonicus.id_floor(now() - n % 2 * interval '1 day')::text, 14) || '7' || substr(gen_random_uuid()::text, 16))::uuid AS id
+					 FROM generate_series(1, ` + strconv.Itoa(6000/endpoints) + `) n`,
+					`INSERT INTO sonicus.events (id, event_type, payload, created_at, fanout) SELECT id, 'a.b', '{}', now(), 1 FROM published`,
+					`INSERT INTO sonicus.deliveries (id, event_id, endpoint_id, event_type, max_attempts, created_at)
+					 SELECT sonicus.delivery_id(p.id, e.id, 1), p.id, e.id, 'a.b', 3, now() FROM published p, sonicus.endpoints e`,
+					`INSERT INTO sonicus.queue (delivery_id, endpoint_id, due_at) SELECT id, endpoint_id, clock_timestamp() FROM sonicus.deliveries`,
+					`ANALYZE sonicus.endpoints, sonicus.lanes, sonicus.events, sonicus.deliveries, sonicus.attempts, sonicus.queue`,
+				} {
+					if _, err := tx.ExecContext(t.Context(), statement); err != nil {
+						return err
+					}
+				}
+				var lanes []Lane
+				if err := tx.SelectContext(t.Context(), &lanes, `SELECT id AS endpoint_id, false AS retry FROM sonicus.endpoints LIMIT 64`); err != nil {
+					return err
+				}
+				var asks []Ask
+				for _, l := range lanes {
+					asks = append(asks, Ask{Lane: l, Most: 10})
+				}
+				ids, retries, since, most := askColumns(asks)
+				claimPlan(t, explain(t, tx, claim, ids, retries, since, most, 1, LeaseMargin.Seconds(), paceAhead))
+				return partitionPlans(t, tx, now)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func claimPlan(t *testing.T, steps []node) {
+	t.Helper()
+	lanes := 0
+	for _, n := range steps {
+		if n.Relation == "queue" && n.Type == "Seq Scan" {
+			t.Error("the claim reads the whole queue")
+		}
+		if n.Index == "queue_lane_idx" {
+			lanes++
+			for _, part := range []string{"retry", "endpoint_id", "due_at >=", "due_at <="} {
+				if !strings.Contains(n.Cond, part) {
+					t.Errorf("%q is not looked up in the index: %s", part, n.Cond)
+				}
+			}
+		}
+	}
+	if lanes != 1 {
+		t.Errorf("queue_lane_idx is used %d times: %+v", lanes, steps)
+	}
+}
+
+// partitionPlans loads and settles deliveries of today.
+func partitionPlans(t *testing.T, tx *sqlx.Tx, now time.Time) error {
+	t.Helper()
+	var ids []uuid.UUID
+	err := tx.SelectContext(t.Context(), &ids, `SELECT id FROM sonicus.deliveries WHERE id >= sonicus.id_floor(now()) ORDER BY id LIMIT 100`)
+	if err != nil {
+		return err
+	}
+	low, high := ids[0], ids[len(ids)-1]
+	copy(low[6:], uuid.Nil[6:])
+	copy(high[6:], uuid.Max[6:])
+	var c columns
+	for _, id := range ids {
+		c.add(Result{Claimed: Claimed{DeliveryID: id, Token: 1}, StartedAt: time.Now(), HTTPStatus: 200, Status: Sent})
+	}
+	today := now.UTC().Format("_20060102")
+	for name, steps := range map[string][]node{
+		"load": explain(t, tx, load, pq.Array(ids), low, high),
+		"settle": explain(t, tx, settle, pq.Array(c.ids), c.tokens, pq.Array(c.numbers), c.statuses, c.failures, c.retries, c.ages,
+			c.durations, pq.Array(c.httpStatuses), c.reasons, c.errors, pq.Array(c.headers), c.bodies, c.truncated, c.tookOver, "test"),
+	} {
+		seen := 0
+		for _, n := range steps {
+			for _, parent := range []string{"events", "deliveries", "attempts"} {
+				if day, ok := strings.CutPrefix(n.Relation, parent); ok && day != "" {
+					seen++
+					if day != today {
+						t.Errorf("%s plans to read %s", name, n.Relation)
+					}
+				}
+			}
+		}
+		if seen < 2 {
+			t.Errorf("%s reads %d partitions", name, seen)
+		}
+	}
+	return nil
 }
