@@ -38,42 +38,73 @@ func TestBreakerAfterAttempts(t *testing.T) {
 		{"nothing happened, open", open, 0, 0, policy, open},
 		{"nothing happened, half open", probing, 0, 0, policy, probing},
 
-		{"below the threshold", well, 0, 2, policy,
-			breaker{State: Closed, Failures: 2, FailingSince: in(0), LastSuccessAt: in(-60), LastFailureAt: in(0)}},
-		{"at the threshold, one by one", shaky, 0, 1, policy,
-			breaker{State: Open, Until: in(5), Failures: 3, Openings: 1, FailingSince: in(-9), LastSuccessAt: in(-60), LastFailureAt: in(0)}},
-		{"at the threshold, at once", well, 0, 3, policy,
-			breaker{State: Open, Until: in(5), Failures: 3, Openings: 1, FailingSince: in(0), LastSuccessAt: in(-60), LastFailureAt: in(0)}},
-		{"beyond the threshold it opens once", well, 0, 300, policy,
-			breaker{State: Open, Until: in(5), Failures: 300, Openings: 1, FailingSince: in(0), LastSuccessAt: in(-60), LastFailureAt: in(0)}},
-		{"threshold 0 never opens", shaky, 0, 1000, never,
-			breaker{State: Closed, Failures: 1002, FailingSince: in(-9), LastSuccessAt: in(-60), LastFailureAt: in(0)}},
+		{
+			"below the threshold", well, 0, 2, policy,
+			breaker{State: Closed, Failures: 2, FailingSince: in(0), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
+		{
+			"at the threshold, one by one", shaky, 0, 1, policy,
+			breaker{State: Open, Until: in(5), Failures: 3, Openings: 1, FailingSince: in(-9), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
+		{
+			"at the threshold, at once", well, 0, 3, policy,
+			breaker{State: Open, Until: in(5), Failures: 3, Openings: 1, FailingSince: in(0), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
+		{
+			"beyond the threshold it opens once", well, 0, 300, policy,
+			breaker{State: Open, Until: in(5), Failures: 300, Openings: 1, FailingSince: in(0), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
+		{
+			"threshold 0 never opens", shaky, 0, 1000, never,
+			breaker{State: Closed, Failures: 1002, FailingSince: in(-9), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
 
-		{"stragglers do not prolong an open breaker", open, 0, 50, policy,
-			breaker{State: Open, Until: in(4), Failures: 53, Openings: 1, FailingSince: in(-9), LastFailureAt: in(0)}},
-		{"failed probe waits twice as long", probing, 0, 1, policy,
-			breaker{State: Open, Until: in(10), Failures: 4, Openings: 2, FailingSince: in(-9), LastFailureAt: in(0)}},
-		{"failed probe waits no longer than the maximum",
-			breaker{State: HalfOpen, Until: in(20), Failures: 9, Openings: 7, FailingSince: in(-9)}, 0, 1, policy,
-			breaker{State: Open, Until: in(15), Failures: 10, Openings: 8, FailingSince: in(-9), LastFailureAt: in(0)}},
-		{"failed probe opens also what opens no more by itself", probing, 0, 1, never,
-			breaker{State: Open, Until: in(10), Failures: 4, Openings: 2, FailingSince: in(-9), LastFailureAt: in(0)}},
-		{"opening ends the recovery", healing, 0, 3, policy,
-			breaker{State: Open, Until: in(5), Failures: 3, Openings: 1, FailingSince: in(0), LastSuccessAt: in(-2), LastFailureAt: in(0)}},
-		{"a failure below the threshold does not", healing, 0, 1, policy,
-			breaker{State: Closed, Failures: 1, FailingSince: in(0), RecoveringSince: in(-2), LastSuccessAt: in(-2), LastFailureAt: in(0)}},
+		{
+			"stragglers do not prolong an open breaker", open, 0, 50, policy,
+			breaker{State: Open, Until: in(4), Failures: 53, Openings: 1, FailingSince: in(-9), LastFailureAt: in(0)},
+		},
+		{
+			"failed probe waits twice as long", probing, 0, 1, policy,
+			breaker{State: Open, Until: in(10), Failures: 4, Openings: 2, FailingSince: in(-9), LastFailureAt: in(0)},
+		},
+		{
+			"failed probe waits no longer than the maximum",
+			breaker{State: HalfOpen, Until: in(20), Failures: 9, Openings: 7, FailingSince: in(-9)},
+			0, 1, policy,
+			breaker{State: Open, Until: in(15), Failures: 10, Openings: 8, FailingSince: in(-9), LastFailureAt: in(0)},
+		},
+		{
+			"failed probe opens also what opens no more by itself", probing, 0, 1, never,
+			breaker{State: Open, Until: in(10), Failures: 4, Openings: 2, FailingSince: in(-9), LastFailureAt: in(0)},
+		},
+		{
+			"opening ends the recovery", healing, 0, 3, policy,
+			breaker{State: Open, Until: in(5), Failures: 3, Openings: 1, FailingSince: in(0), LastSuccessAt: in(-2), LastFailureAt: in(0)},
+		},
+		{
+			"a failure below the threshold does not", healing, 0, 1, policy,
+			breaker{State: Closed, Failures: 1, FailingSince: in(0), RecoveringSince: in(-2), LastSuccessAt: in(-2), LastFailureAt: in(0)},
+		},
 
 		{"success while closed", well, 1, 0, policy, breaker{State: Closed, LastSuccessAt: in(0)}},
 		{"success forgets the failures", shaky, 1, 0, policy, breaker{State: Closed, LastSuccessAt: in(0), LastFailureAt: in(-1)}},
-		{"success while closed does not start the recovery again", healing, 1, 0, policy,
-			breaker{State: Closed, RecoveringSince: in(-2), LastSuccessAt: in(0)}},
-		{"successful probe closes and starts the recovery", probing, 1, 0, policy,
-			breaker{State: Closed, RecoveringSince: in(0), LastSuccessAt: in(0), LastFailureAt: in(-1)}},
-		{"success of a straggler closes an open breaker", open, 1, 0, policy,
-			breaker{State: Closed, RecoveringSince: in(0), LastSuccessAt: in(0), LastFailureAt: in(-1)}},
+		{
+			"success while closed does not start the recovery again", healing, 1, 0, policy,
+			breaker{State: Closed, RecoveringSince: in(-2), LastSuccessAt: in(0)},
+		},
+		{
+			"successful probe closes and starts the recovery", probing, 1, 0, policy,
+			breaker{State: Closed, RecoveringSince: in(0), LastSuccessAt: in(0), LastFailureAt: in(-1)},
+		},
+		{
+			"success of a straggler closes an open breaker", open, 1, 0, policy,
+			breaker{State: Closed, RecoveringSince: in(0), LastSuccessAt: in(0), LastFailureAt: in(-1)},
+		},
 		{"one success outweighs any failures", shaky, 1, 500, policy, breaker{State: Closed, LastSuccessAt: in(0), LastFailureAt: in(0)}},
-		{"also while half open", probing, 1, 500, policy,
-			breaker{State: Closed, RecoveringSince: in(0), LastSuccessAt: in(0), LastFailureAt: in(0)}},
+		{
+			"also while half open", probing, 1, 500, policy,
+			breaker{State: Closed, RecoveringSince: in(0), LastSuccessAt: in(0), LastFailureAt: in(0)},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
