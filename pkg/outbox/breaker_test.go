@@ -7,75 +7,186 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestBreakerTransitions(t *testing.T) {
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// in is noon and some seconds.
+func in(seconds int) *time.Time {
+	at := noon.Add(time.Duration(seconds) * time.Second)
+	return &at
+}
+
+func TestBreakerAfterAttempts(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	before := now.Add(-time.Hour)
-	in := func(d time.Duration) *time.Time {
-		at := now.Add(d)
-		return &at
-	}
-	p := BreakerPolicy{Failures: 5, FirstOpen: 10 * time.Second, MaxOpen: time.Minute}
-	failing := breaker{State: Closed, Failures: 3, FailingSince: &before}
-	open := breaker{State: Open, Until: in(time.Second), Failures: 9, Openings: 2, FailingSince: &before}
-	probing := breaker{State: HalfOpen, Until: in(time.Second), Failures: 9, Openings: 2, FailingSince: &before}
-	for name, c := range map[string]struct {
-		from                breaker
+	policy := BreakerPolicy{Failures: 3, FirstOpen: 5 * time.Second, MaxOpen: 15 * time.Second}
+	never := policy
+	never.Failures = 0
+	var (
+		well    = breaker{State: Closed, LastSuccessAt: in(-60)}
+		shaky   = breaker{State: Closed, Failures: 2, FailingSince: in(-9), LastSuccessAt: in(-60), LastFailureAt: in(-1)}
+		open    = breaker{State: Open, Until: in(4), Failures: 3, Openings: 1, FailingSince: in(-9), LastFailureAt: in(-1)}
+		probing = breaker{State: HalfOpen, Until: in(20), Failures: 3, Openings: 1, FailingSince: in(-9), LastFailureAt: in(-1)}
+		healing = breaker{State: Closed, RecoveringSince: in(-2), LastSuccessAt: in(-2)}
+	)
+	for _, c := range []struct {
+		name                string
+		before              breaker
 		successes, failures int
 		policy              BreakerPolicy
 		want                breaker
 	}{
-		"nothing happened":               {failing, 0, 0, p, failing},
-		"first failure":                  {breaker{State: Closed}, 0, 1, p, breaker{State: Closed, Failures: 1, FailingSince: &now, LastFailureAt: &now}},
-		"below the threshold":            {failing, 0, 1, p, breaker{State: Closed, Failures: 4, FailingSince: &before, LastFailureAt: &now}},
-		"at the threshold":               {failing, 0, 2, p, breaker{State: Open, Until: in(10 * time.Second), Failures: 5, Openings: 1, FailingSince: &before, LastFailureAt: &now}},
-		"never":                          {failing, 0, 99, BreakerPolicy{}, breaker{State: Closed, Failures: 102, FailingSince: &before, LastFailureAt: &now}},
-		"success among failures":         {failing, 1, 9, p, breaker{State: Closed, LastSuccessAt: &now, LastFailureAt: &now}},
-		"failure begun before it opened": {open, 0, 1, p, breaker{State: Open, Until: open.Until, Failures: 10, Openings: 2, FailingSince: &before, LastFailureAt: &now}},
-		"late success while open":        {open, 1, 0, p, breaker{State: Closed, RecoveringSince: &now, LastSuccessAt: &now}},
-		"probe failed":                   {probing, 0, 1, p, breaker{State: Open, Until: in(40 * time.Second), Failures: 10, Openings: 3, FailingSince: &before, LastFailureAt: &now}},
-		"probe succeeded":                {probing, 1, 0, p, breaker{State: Closed, RecoveringSince: &now, LastSuccessAt: &now}},
-		"failing again while recovering": {
-			breaker{State: Closed, Failures: 4, FailingSince: &before, RecoveringSince: &before},
-			0, 1, p,
-			breaker{State: Open, Until: in(10 * time.Second), Failures: 5, Openings: 1, FailingSince: &before, LastFailureAt: &now},
+		{"nothing happened, closed", shaky, 0, 0, policy, shaky},
+		{"nothing happened, open", open, 0, 0, policy, open},
+		{"nothing happened, half open", probing, 0, 0, policy, probing},
+
+		{
+			"below the threshold", well, 0, 2, policy,
+			breaker{State: Closed, Failures: 2, FailingSince: in(0), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
+		{
+			"at the threshold, one by one", shaky, 0, 1, policy,
+			breaker{State: Open, Until: in(5), Failures: 3, Openings: 1, FailingSince: in(-9), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
+		{
+			"at the threshold, at once", well, 0, 3, policy,
+			breaker{State: Open, Until: in(5), Failures: 3, Openings: 1, FailingSince: in(0), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
+		{
+			"beyond the threshold it opens once", well, 0, 300, policy,
+			breaker{State: Open, Until: in(5), Failures: 300, Openings: 1, FailingSince: in(0), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
+		{
+			"threshold 0 never opens", shaky, 0, 1000, never,
+			breaker{State: Closed, Failures: 1002, FailingSince: in(-9), LastSuccessAt: in(-60), LastFailureAt: in(0)},
+		},
+
+		{
+			"stragglers do not prolong an open breaker", open, 0, 50, policy,
+			breaker{State: Open, Until: in(4), Failures: 53, Openings: 1, FailingSince: in(-9), LastFailureAt: in(0)},
+		},
+		{
+			"failed probe waits twice as long", probing, 0, 1, policy,
+			breaker{State: Open, Until: in(10), Failures: 4, Openings: 2, FailingSince: in(-9), LastFailureAt: in(0)},
+		},
+		{
+			"failed probe waits no longer than the maximum",
+			breaker{State: HalfOpen, Until: in(20), Failures: 9, Openings: 7, FailingSince: in(-9)},
+			0, 1, policy,
+			breaker{State: Open, Until: in(15), Failures: 10, Openings: 8, FailingSince: in(-9), LastFailureAt: in(0)},
+		},
+		{
+			"failed probe opens also what opens no more by itself", probing, 0, 1, never,
+			breaker{State: Open, Until: in(10), Failures: 4, Openings: 2, FailingSince: in(-9), LastFailureAt: in(0)},
+		},
+		{
+			"opening ends the recovery", healing, 0, 3, policy,
+			breaker{State: Open, Until: in(5), Failures: 3, Openings: 1, FailingSince: in(0), LastSuccessAt: in(-2), LastFailureAt: in(0)},
+		},
+		{
+			"a failure below the threshold does not", healing, 0, 1, policy,
+			breaker{State: Closed, Failures: 1, FailingSince: in(0), RecoveringSince: in(-2), LastSuccessAt: in(-2), LastFailureAt: in(0)},
+		},
+
+		{"success while closed", well, 1, 0, policy, breaker{State: Closed, LastSuccessAt: in(0)}},
+		{"success forgets the failures", shaky, 1, 0, policy, breaker{State: Closed, LastSuccessAt: in(0), LastFailureAt: in(-1)}},
+		{
+			"success while closed does not start the recovery again", healing, 1, 0, policy,
+			breaker{State: Closed, RecoveringSince: in(-2), LastSuccessAt: in(0)},
+		},
+		{
+			"successful probe closes and starts the recovery", probing, 1, 0, policy,
+			breaker{State: Closed, RecoveringSince: in(0), LastSuccessAt: in(0), LastFailureAt: in(-1)},
+		},
+		{
+			"success of a straggler closes an open breaker", open, 1, 0, policy,
+			breaker{State: Closed, RecoveringSince: in(0), LastSuccessAt: in(0), LastFailureAt: in(-1)},
+		},
+		{"one success outweighs any failures", shaky, 1, 500, policy, breaker{State: Closed, LastSuccessAt: in(0), LastFailureAt: in(0)}},
+		{
+			"also while half open", probing, 1, 500, policy,
+			breaker{State: Closed, RecoveringSince: in(0), LastSuccessAt: in(0), LastFailureAt: in(0)},
 		},
 	} {
-		if diff := cmp.Diff(c.want, c.from.after(c.successes, c.failures, c.policy, now)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			before := c.before
+			if d := cmp.Diff(c.want, c.before.after(c.successes, c.failures, c.policy, noon)); d != "" {
+				t.Error(d)
+			}
+			if d := cmp.Diff(before, c.before); d != "" {
+				t.Errorf("the breaker before is changed: %s", d)
+			}
+		})
+	}
+}
+
+// What the table cannot list: every state, count and threshold together.
+func TestBreakerNeverWaitsWithoutAnEnd(t *testing.T) {
+	t.Parallel()
+	for _, state := range []BreakerState{Closed, Open, HalfOpen} {
+		for n := range 6 * 4 * 3 * 5 * 4 {
+			known, openings, successes, failures, threshold := n%6, n/6%4, n/24%3, n/72%5, n/360
+			b := breaker{State: state, Failures: known, Openings: openings}
+			if state != Closed {
+				b.Until = in(7)
+			}
+			if known > 0 {
+				b.FailingSince = in(-100)
+			}
+			got := b.after(successes, failures, BreakerPolicy{Failures: threshold, FirstOpen: time.Second, MaxOpen: 4 * time.Second}, noon)
+			opened := got.State == Open && (state != Open || !got.Until.Equal(*b.Until))
+			switch {
+			case (got.State == Closed) != (got.Until == nil):
+				t.Errorf("%+v: %s until %v", b, got.State, got.Until)
+			case successes > 0 && (got.State != Closed || got.Failures+got.Openings > 0 || got.FailingSince != nil):
+				t.Errorf("%+v: after a success %+v", b, got)
+			case successes == 0 && got.Failures != known+failures:
+				t.Errorf("%+v: %d failures more make %d", b, failures, got.Failures)
+			case opened && (failures == 0 || state == Open || got.Openings != openings+1 || got.Until.After(*in(4)) || !got.Until.After(noon)):
+				t.Errorf("%+v: opened as %+v", b, got)
+			case got.State == HalfOpen && (state != HalfOpen || failures > 0):
+				t.Errorf("%+v: half open without a claim", b)
+			case state == Closed && successes == 0 && opened != (threshold > 0 && failures > 0 && known+failures >= threshold):
+				t.Errorf("%+v: %d failures, threshold %d: %+v", b, failures, threshold, got)
+			}
 		}
 	}
 }
 
-func TestBreakerWaitsTwiceAsLongEachTime(t *testing.T) {
+func TestWaitsDoubleUpToTheLongest(t *testing.T) {
 	t.Parallel()
-	p := BreakerPolicy{FirstOpen: 5 * time.Second, MaxOpen: 5 * time.Minute}
-	for n, want := range map[int]time.Duration{
-		1: 5 * time.Second, 2: 10 * time.Second, 3: 20 * time.Second, 6: 160 * time.Second, 7: 5 * time.Minute, 1000: 5 * time.Minute,
-	} {
-		if got := p.wait(n); got != want {
-			t.Errorf("opening %d waits %v, want %v", n, got, want)
-		}
-	}
-	if got := (BreakerPolicy{FirstOpen: time.Hour, MaxOpen: time.Second}).wait(1); got != time.Second {
-		t.Errorf("waits %v beyond the longest", got)
-	}
-}
-
-func TestEndpointIsHopelessAfterNothingButFailures(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	since := func(d time.Duration) breaker { at := now.Add(-d); return breaker{FailingSince: &at} }
-	p := BreakerPolicy{DisableAfter: time.Hour}
-	for name, c := range map[string]struct {
-		b    breaker
-		p    BreakerPolicy
-		want bool
+	for _, c := range []struct {
+		first, most time.Duration
+		n           int
+		want        time.Duration
 	}{
-		"well": {breaker{}, p, false}, "not yet": {since(time.Minute), p, false}, "for long": {since(time.Hour), p, true},
-		"never": {since(1000 * time.Hour), BreakerPolicy{}, false},
+		{5 * time.Second, 5 * time.Minute, 1, 5 * time.Second},
+		{5 * time.Second, 5 * time.Minute, 2, 10 * time.Second},
+		{5 * time.Second, 5 * time.Minute, 6, 160 * time.Second},
+		{5 * time.Second, 5 * time.Minute, 7, 5 * time.Minute},
+		{5 * time.Second, 5 * time.Minute, 1_000_000, 5 * time.Minute},
+		{5 * time.Second, time.Second, 1, time.Second}, // an endpoint's own maximum
+		{5 * time.Second, time.Second, 9, time.Second},
+		{time.Hour, 24 * time.Hour, 1_000_000, 24 * time.Hour},
 	} {
-		if got := c.b.hopeless(c.p, now); got != c.want {
+		if got := (BreakerPolicy{FirstOpen: c.first, MaxOpen: c.most}).wait(c.n); got != c.want {
+			t.Errorf("%s, at most %s, opening %d: %s, want %s", c.first, c.most, c.n, got, c.want)
+		}
+	}
+}
+
+func TestHopelessIsWhoeverOnlyFailsForDays(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		since *time.Time
+		after time.Duration
+		want  bool
+	}{
+		"well":            {nil, time.Hour, false},
+		"not long enough": {in(-3599), time.Hour, false},
+		"long enough":     {in(-3600), time.Hour, true},
+		"never":           {in(-3600 * 1000), 0, false},
+	} {
+		if got := (breaker{FailingSince: c.since}).hopeless(BreakerPolicy{DisableAfter: c.after}, noon); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -7,171 +7,74 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 )
 
-func TestClaimTakesFromTheLanesThatItNamesAndNoOthers(t *testing.T) {
+func TestClaimTakesOnlyFromTheLanesAskedFor(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	org := organization(t, db)
-	deep, shallow, other := endpoint(t, db, target{}), endpoint(t, db, target{}), endpoint(t, db, target{})
-	publish(t, db, org, 20)
-	claimed, visits := ask(t, db, from(deep, 7), from(shallow, 100))
-	if n := byEndpoint(claimed); n[deep] != 7 || n[shallow] != 20 || n[other] != 0 {
-		t.Errorf("claimed %v", n)
-	}
-	if len(visits) != 2 || visits[0].Taken+visits[1].Taken != 27 || visits[0].AgainIn != 0 {
-		t.Errorf("visits %+v", visits)
-	}
-	retries := outbox.Ask{Lane: outbox.Lane{EndpointID: other, Retry: true}, Most: 100}
-	if claimed, _ := ask(t, db, retries); len(claimed) != 0 {
-		t.Errorf("%d first attempts came from the lane of retries", len(claimed))
-	}
-}
-
-func TestLowerBoundHidesNothingThatIsCommittedInTime(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	org := organization(t, db)
-	hook := endpoint(t, db, target{})
-	publish(t, db, org, 3)
-	_, visits := ask(t, db, from(hook, 3))
-	bound := visits[0].Since
-	if bound.IsZero() {
-		t.Fatal("no lower bound")
-	}
+	hook, other := endpoint(t, db, target{MaxRetries: 3}), endpoint(t, db, target{MaxRetries: 3})
 	publish(t, db, org, 2)
-	next := from(hook, 10)
-	next.Since = bound
-	claimed, _ := ask(t, db, next)
-	if len(claimed) != 2 {
-		t.Errorf("%d of 2 new deliveries are above the bound", len(claimed))
+	for _, c := range claim(t, db, 2) { // one lane's
+		settle(t, db, retrying(c, 0))
 	}
-	exec(t, db, `UPDATE sonicus.queue SET lease_until = NULL, lease_token = NULL`)
-	next.Since = claimed[0].DueAt
-	if claimed, _ := ask(t, db, next); len(claimed) != 2 {
-		t.Errorf("%d claimed, want what is due from the bound on", len(claimed))
-	}
-}
-
-func TestRetryIsClaimedFromItsOwnLane(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	hook := endpoint(t, db, target{MaxRetries: 3})
-	publish(t, db, organization(t, db), 1)
-	settle(t, db, retrying(claim(t, db, 1)[0], 0))
-	if claimed, _ := ask(t, db, from(hook, 10)); len(claimed) != 0 {
-		t.Error("a retry is among the first attempts")
-	}
-	claimed, _ := ask(t, db, outbox.Ask{Lane: outbox.Lane{EndpointID: hook, Retry: true}, Most: 10})
-	if len(claimed) != 1 || claimed[0].AttemptCount != 1 {
-		t.Errorf("claimed %+v", claimed)
-	}
-	booksAgree(t, db)
-}
-
-func TestTakingOverAnEndedLeaseIsToldOf(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	endpoint(t, db, target{})
-	publish(t, db, organization(t, db), 1)
-	if c := claim(t, db, 1)[0]; c.TookOver {
-		t.Error("a first lease took over nothing")
-	}
-	endLeases(t, db)
-	c := claim(t, db, 1)[0]
-	if !c.TookOver {
-		t.Error("an ended lease was taken over in silence")
-	}
-	settle(t, db, sent(c))
-	if n := count(t, db, `sonicus.attempts WHERE took_over`); n != 1 {
-		t.Error("the attempt does not say that it may be a second one")
-	}
-}
-
-// claimTogether makes claims at the same time and returns what they got.
-func claimTogether(t *testing.T, db *sqlx.DB, claimers, most int, lane outbox.Lane) (claimed []outbox.Claimed) {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for range claimers {
-		wg.Go(func() {
-			got, _, err := outbox.Claim(t.Context(), db, []outbox.Ask{{Lane: lane, Most: most}})
-			if err != nil {
-				t.Error(err)
+	exec(t, db, `UPDATE sonicus.queue SET due_at = clock_timestamp() - interval '1 minute' WHERE retry`)
+	publish(t, db, org, 3)
+	unknown := uuid.New()
+	for _, c := range []struct {
+		name string
+		ask  outbox.Ask
+	}{
+		{"first attempts", first(hook, 100)},
+		{"retries", again(hook, 100)},
+		{"another endpoint's", first(other, 100)},
+		{"another endpoint's retries", again(other, 100)},
+	} {
+		want := count(t, db, `sonicus.queue WHERE endpoint_id = $1 AND retry = $2`, c.ask.EndpointID, c.ask.Retry)
+		claimed, visits := ask(t, db, c.ask, first(unknown, 5))
+		if len(claimed) != want || len(visits) != 1 || visits[0].Lane != c.ask.Lane || visits[0].Taken != want || visits[0].AgainIn != 0 {
+			t.Errorf("%s: %d claimed, %+v; want %d", c.name, len(claimed), visits, want)
+		}
+		for _, got := range claimed {
+			if got.Lane != c.ask.Lane {
+				t.Errorf("%s: got one of %+v", c.name, got.Lane)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			claimed = append(claimed, got...)
-		})
-	}
-	wg.Wait()
-	return claimed
-}
-
-func TestOpenBreakerLetsOneProbeThrough(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	hook := endpoint(t, db, target{})
-	lane := outbox.Lane{EndpointID: hook}
-	publish(t, db, organization(t, db), 20)
-	exec(t, db, `UPDATE sonicus.lanes SET breaker_state = 'open', breaker_until = now() + interval '1 hour', openings = 1`)
-	claimed, visits := ask(t, db, from(hook, 10))
-	if len(claimed) != 0 || visits[0].AgainIn < 30*time.Minute {
-		t.Errorf("claimed %d from behind an open breaker, look again in %v", len(claimed), visits[0].AgainIn)
-	}
-	exec(t, db, `UPDATE sonicus.lanes SET breaker_until = now()`)
-	probe := claimTogether(t, db, 8, 10, lane)
-	if len(probe) != 1 {
-		t.Fatalf("%d probes at once", len(probe))
-	}
-	if n := count(t, db, `sonicus.lanes WHERE breaker_state = 'half_open' AND breaker_until > now() + interval '10 seconds'`); n != 1 {
-		t.Error("the breaker is not half open with an end")
-	}
-	if more := claimTogether(t, db, 2, 10, lane); len(more) != 0 {
-		t.Errorf("%d more while the probe is on its way", len(more))
-	}
-	inTx(t, db, func(tx *sqlx.Tx, now time.Time) error {
-		h, err := outbox.RecordHealth(t.Context(), tx, now, []outbox.Outcome{{EndpointID: hook, Successes: 1}}, outbox.BreakerPolicy{Failures: 5})
-		if len(h.Changes) != 1 || h.Changes[0].To != outbox.Closed {
-			t.Errorf("changes %+v", h.Changes)
 		}
-		return err
-	})
-	if more := claimTogether(t, db, 1, 19, lane); len(more) == 0 || len(more) > 4 {
-		t.Errorf("%d at once for a receiver that has just come back", len(more))
 	}
 }
 
-func TestRateLimitIsSharedByAllDispatchers(t *testing.T) {
+func TestDeepLaneTakesNoMoreThanItWasAskedFor(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	hook := endpoint(t, db, target{})
-	exec(t, db, `UPDATE sonicus.endpoints SET rate_limit = 50`)
-	publish(t, db, organization(t, db), 200)
-	began := time.Now()
-	var claimed []outbox.Claimed
-	for len(claimed) < 40 {
-		claimed = append(claimed, claimTogether(t, db, 4, 50, outbox.Lane{EndpointID: hook})...)
+	org := organization(t, db)
+	deep := endpoint(t, db, target{})
+	publish(t, db, org, 300)
+	asks := []outbox.Ask{first(deep, 10)}
+	for range 5 {
+		asks = append(asks, first(endpoint(t, db, target{}), 10))
 	}
-	allowed := int(50*(time.Since(began).Seconds()+0.1)) + 2
-	if len(claimed) > allowed {
-		t.Errorf("claimed %d where the rate allows %d", len(claimed), allowed)
-	}
-	starts := make([]time.Time, len(claimed))
-	for i, c := range claimed {
-		starts[i] = c.ClaimedAt.Add(c.StartIn)
-	}
-	slices.SortFunc(starts, time.Time.Compare)
-	for i := 11; i < len(starts); i++ {
-		if gap := starts[i].Sub(starts[i-11]); gap < 150*time.Millisecond { // 11 steps of 20 ms, less what the two clocks differ
-			t.Errorf("twelve starts within %v at 50 a second", gap)
+	publish(t, db, org, 1)
+	claimed, visits := ask(t, db, asks...)
+	lanes := byEndpoint(claimed)
+	for _, a := range asks[1:] {
+		if lanes[a.EndpointID] != 1 {
+			t.Errorf("shallow lane gave %d deliveries, want its 1", lanes[a.EndpointID])
 		}
 	}
-	if n := count(t, db, `sonicus.deliveries WHERE attempt_count > 0`); n != 0 {
-		t.Errorf("waiting has spent %d attempts", n)
+	if lanes[deep] != 10 || len(visits) != len(asks) {
+		t.Errorf("deep lane gave %d deliveries, want the 10 asked for; %d visits", lanes[deep], len(visits))
+	}
+	var oldest int
+	for _, c := range claimed {
+		if c.EndpointID == deep {
+			oldest += count(t, db, `sonicus.queue WHERE endpoint_id = $1 AND lease_until IS NULL AND due_at < $2`, deep, c.DueAt)
+		}
+	}
+	if oldest != 0 {
+		t.Error("a delivery was passed over by later ones")
 	}
 }
 
@@ -181,7 +84,7 @@ func TestConcurrentClaimsNeverShareADelivery(t *testing.T) {
 	org := organization(t, db)
 	var asks []outbox.Ask
 	for range 4 {
-		asks = append(asks, from(endpoint(t, db, target{}), 10))
+		asks = append(asks, first(endpoint(t, db, target{}), 10))
 	}
 	publish(t, db, org, 250)
 	var (
@@ -218,27 +121,39 @@ func TestConcurrentClaimsNeverShareADelivery(t *testing.T) {
 
 func TestNothingIsClaimedForEndpointsThatWait(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t)
-	for name, stop := range map[string]string{
-		"inactive": `UPDATE sonicus.endpoints SET is_active = false`,
-		"paused":   `UPDATE sonicus.endpoints SET paused_at = now()`,
+	for name, c := range map[string]struct {
+		stop  string
+		again bool
+	}{
+		"inactive":           {`UPDATE sonicus.endpoints SET is_active = false`, false},
+		"paused":             {`UPDATE sonicus.endpoints SET paused_at = now()`, false},
+		"deleted":            {`UPDATE sonicus.endpoints SET deleted_at = now()`, false},
+		"open breaker":       {`UPDATE sonicus.lanes SET breaker_state = 'open', breaker_until = now() + interval '1 minute'`, true},
+		"probe on its way":   {`UPDATE sonicus.lanes SET breaker_state = 'half_open', breaker_until = now() + interval '1 minute'`, true},
+		"pace used up ahead": {`WITH limited AS (UPDATE sonicus.endpoints SET rate_limit = 1) UPDATE sonicus.lanes SET paced_until = now() + interval '1 minute'`, true},
 	} {
-		endpoint(t, db, target{})
-		publish(t, db, organization(t, db), 1)
-		exec(t, db, stop)
-		if n := len(claim(t, db, 10)); n != 0 {
-			t.Errorf("%s: claimed %d", name, n)
-		}
-		if n := count(t, db, "sonicus.queue"); n != 1 {
-			t.Errorf("%s: %d queued, want it kept", name, n)
-		}
-		exec(t, db, `UPDATE sonicus.endpoints SET is_active = true, paused_at = NULL`)
-		for _, c := range claim(t, db, 10) {
-			settle(t, db, sent(c))
-		}
-		exec(t, db, `UPDATE sonicus.endpoints SET is_active = false`)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			hook := endpoint(t, db, target{})
+			publish(t, db, organization(t, db), 3)
+			exec(t, db, c.stop)
+			claimed, visits := ask(t, db, first(hook, 10), again(hook, 10))
+			if len(claimed) != 0 || len(visits) != 2 {
+				t.Fatalf("claimed %d, %d visits", len(claimed), len(visits))
+			}
+			for _, v := range visits {
+				if waits := v.AgainIn > 50*time.Second && v.AgainIn <= time.Minute; v.Taken != 0 || !v.Since.IsZero() ||
+					!v.Retry && waits != c.again || !waits && v.AgainIn != 0 {
+					t.Errorf("%+v; held back for a minute: want %v", v, c.again)
+				}
+			}
+			if n := count(t, db, `sonicus.queue WHERE lease_until IS NULL`); n != 3 {
+				t.Errorf("%d wait in the queue, want all 3", n)
+			}
+			booksAgree(t, db)
+		})
 	}
-	booksAgree(t, db)
 }
 
 func TestLeaseLastsLongerThanTheTimeout(t *testing.T) {
@@ -247,11 +162,11 @@ func TestLeaseLastsLongerThanTheTimeout(t *testing.T) {
 	endpoint(t, db, target{Timeout: 30})
 	publish(t, db, organization(t, db), 1)
 	c := claim(t, db, 1)[0]
-	if n := count(t, db, `sonicus.queue WHERE lease_until - clock_timestamp() BETWEEN interval '35 seconds' AND interval '45 seconds'`); n != 1 {
-		t.Error("the lease of a 30 s timeout does not last 45 s")
+	if n := count(t, db, `sonicus.queue WHERE lease_until - clock_timestamp() BETWEEN interval '30 seconds' AND interval '45 seconds'`); n != 1 {
+		t.Error("the lease of a 30 s timeout does not last about 45 s")
 	}
-	if !c.MayStart(time.Now(), 30*time.Second) || c.MayStart(time.Now().Add(11*time.Second), 30*time.Second) {
-		t.Error("an attempt may begin right after the claim, and not 11 s later")
+	if !c.MayStart(time.Now(), 30*time.Second) || c.MayStart(time.Now().Add(12*time.Second), 30*time.Second) {
+		t.Error("an attempt may begin right after the claim, and not 12 s later")
 	}
 }
 
@@ -286,4 +201,113 @@ func byEndpoint(claimed []outbox.Claimed) map[uuid.UUID]int {
 		n[c.EndpointID]++
 	}
 	return n
+}
+
+func TestLowerBoundIsRespectedAndReturned(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	hook := endpoint(t, db, target{})
+	publish(t, db, organization(t, db), 5)
+	// The nth is due 50, 40, … seconds ago.
+	exec(t, db, `UPDATE sonicus.queue q SET due_at = statement_timestamp() - (60 - 10 * o.n) * interval '1 second'
+		FROM (SELECT delivery_id, row_number() OVER (ORDER BY due_at) AS n FROM sonicus.queue) o WHERE o.delivery_id = q.delivery_id`)
+	var due []time.Time
+	if err := db.SelectContext(t.Context(), &due, `SELECT due_at FROM sonicus.queue ORDER BY due_at`); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		since time.Time
+		most  int
+		want  []time.Time
+	}{
+		{due[2], 2, due[2:4]},
+		{due[4].Add(time.Microsecond), 9, nil},
+		{due[3].Add(time.Microsecond), 9, due[4:]},
+		{time.Time{}, 9, due[:2]},
+		{time.Time{}, 9, nil},
+	} {
+		a := first(hook, c.most)
+		a.Since = c.since
+		claimed, visits := ask(t, db, a)
+		var got []time.Time
+		for _, c := range claimed {
+			got = append(got, c.DueAt)
+		}
+		slices.SortFunc(got, time.Time.Compare)
+		if !slices.EqualFunc(got, c.want, time.Time.Equal) {
+			t.Errorf("from %s on: got %s, want %s", c.since, got, c.want)
+		}
+		var last time.Time
+		if len(c.want) > 0 {
+			last = c.want[len(c.want)-1]
+		}
+		if v := visits[0]; v.Taken != len(c.want) || !v.Since.Equal(last) {
+			t.Errorf("from %s on: %+v, want to go on at %s", c.since, v, last)
+		}
+	}
+}
+
+// A transaction writes its due times and commits a moment later; meanwhile others
+// have been claimed that became due after it.
+func TestLowerBoundLeavesRoomForLateCommits(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	hook := endpoint(t, db, target{})
+	org := organization(t, db)
+	publish(t, db, org, 10)
+	claimed, visits := ask(t, db, first(hook, 10))
+	latest := clock(t, db).Add(-50 * time.Millisecond)
+	if len(claimed) != 10 || visits[0].Since.IsZero() || visits[0].Since.After(latest) {
+		t.Fatalf("%d claimed, then from %s on; want 50 ms before the claim at the latest, %s", len(claimed), visits[0].Since, latest)
+	}
+	for name, c := range map[string]struct {
+		due  time.Time
+		want int
+	}{
+		"50 ms late":      {latest, 1},
+		"at the bound":    {visits[0].Since, 1},
+		"below the bound": {visits[0].Since.Add(-time.Microsecond), 0},
+	} {
+		late := publish(t, db, org, 1)[0]
+		exec(t, db, `UPDATE sonicus.queue SET due_at = $2 WHERE delivery_id = sonicus.delivery_id($1, $3, 1)`, late.ID, c.due, hook)
+		next := first(hook, 10)
+		next.Since = visits[0].Since
+		if got, _ := ask(t, db, next); len(got) != c.want {
+			t.Errorf("%s: claimed %d, want %d", name, len(got), c.want)
+		}
+		exec(t, db, `DELETE FROM sonicus.queue WHERE lease_token IS NULL`)
+	}
+}
+
+// Only the end of a lease leaves open whether the receiver has been sent it.
+func TestPossibleDuplicatesAreMarked(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	endpoint(t, db, target{MaxRetries: 5})
+	publish(t, db, organization(t, db), 1)
+	take := func(when string, want bool) outbox.Claimed {
+		t.Helper()
+		claimed := claim(t, db, 10)
+		if len(claimed) != 1 || claimed[0].TookOver != want {
+			t.Fatalf("%s: %+v, want took over: %v", when, claimed, want)
+		}
+		return claimed[0]
+	}
+	c := take("new", false)
+	if err := outbox.Release(t.Context(), db, []outbox.Claimed{c}, 0); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, db, retrying(take("given back", false), 0))
+	take("retry", false)
+	if n := len(claim(t, db, 10)); n != 0 {
+		t.Fatal("claimed under a lease")
+	}
+	endLeases(t, db)
+	settle(t, db, retrying(take("lease ended", true), 0))
+	settle(t, db, sent(take("retry after that", false)))
+	var marked []int
+	if err := db.SelectContext(t.Context(), &marked, `SELECT number FROM sonicus.attempts WHERE took_over`); err != nil || !slices.Equal(marked, []int{2}) {
+		t.Errorf("attempts %v are marked, %v; want the second alone", marked, err)
+	}
+	booksAgree(t, db)
 }

@@ -84,22 +84,22 @@ func publish(t *testing.T, db *sqlx.DB, organization uuid.UUID, n int) []event.E
 	return events
 }
 
-// claim takes what is due in all lanes, up to total from each.
+// claim takes up to total deliveries from all lanes that have some.
 func claim(t *testing.T, db *sqlx.DB, total int) []outbox.Claimed {
 	t.Helper()
 	work, err := outbox.Sweep(t.Context(), db, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var asks []outbox.Ask
+	var all []outbox.Claimed
 	for _, w := range work {
-		asks = append(asks, outbox.Ask{Lane: w.Lane, Most: total})
+		claimed, _ := ask(t, db, outbox.Ask{Lane: w.Lane, Since: w.Since, Most: total - len(all)})
+		all = append(all, claimed...)
 	}
-	claimed, _ := ask(t, db, asks...)
-	return claimed
+	return all
 }
 
-// ask claims from the lanes named.
+// ask claims from the lanes named, and from no others.
 func ask(t *testing.T, db *sqlx.DB, asks ...outbox.Ask) ([]outbox.Claimed, []outbox.Visit) {
 	t.Helper()
 	claimed, visits, err := outbox.Claim(t.Context(), db, asks)
@@ -109,9 +109,13 @@ func ask(t *testing.T, db *sqlx.DB, asks ...outbox.Ask) ([]outbox.Claimed, []out
 	return claimed, visits
 }
 
-// from asks for the first attempts of an endpoint.
-func from(endpoint uuid.UUID, most int) outbox.Ask {
+// first is an Ask for first attempts, and again one for retries.
+func first(endpoint uuid.UUID, most int) outbox.Ask {
 	return outbox.Ask{Lane: outbox.Lane{EndpointID: endpoint}, Most: most}
+}
+
+func again(endpoint uuid.UUID, most int) outbox.Ask {
+	return outbox.Ask{Lane: outbox.Lane{EndpointID: endpoint, Retry: true}, Most: most}
 }
 
 // settle applies results and returns the late ones.

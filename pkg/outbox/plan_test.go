@@ -3,6 +3,7 @@ package outbox
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,199 +12,202 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 )
 
-// node is a step of a plan as EXPLAIN (FORMAT JSON) shows it.
+// node is one step of a plan, as EXPLAIN (FORMAT JSON) shows it.
 type node struct {
-	Type     string `json:"Node Type"`
-	Relation string `json:"Relation Name"`
-	Index    string `json:"Index Name"`
-	Cond     string `json:"Index Cond"`
-	Plans    []node `json:"Plans"`
+	Type     string  `json:"Node Type"`
+	Relation string  `json:"Relation Name"`
+	Index    string  `json:"Index Name"`
+	Cond     string  `json:"Index Cond"`
+	Loops    float64 `json:"Actual Loops"`
+	Rows     float64 `json:"Actual Rows"`
+	Plans    []node  `json:"Plans"`
 }
 
-// explain plans a statement with its arguments as the service runs it, and returns
-// the steps that read or write tables.
-func explain(t *testing.T, db *sqlx.DB, query string, args ...any) []node {
+func (n node) all() []node {
+	all := []node{n}
+	for _, p := range n.Plans {
+		all = append(all, p.all()...)
+	}
+	return all
+}
+
+// explain runs a statement, as its caller would, and returns the steps of its plan.
+func explain(t *testing.T, tx *sqlx.Tx, statement string, args ...any) []node {
 	t.Helper()
 	var text string
-	err := postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, _ time.Time) error {
-		return tx.GetContext(t.Context(), &text, `EXPLAIN (FORMAT JSON) `+query, args...)
+	if err := tx.GetContext(t.Context(), &text, `EXPLAIN (ANALYZE, FORMAT JSON) `+statement, args...); err != nil {
+		t.Fatal(err)
+	}
+	var plans []struct{ Plan node }
+	if err := json.Unmarshal([]byte(text), &plans); err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan.all()
+}
+
+// What an event costs depends on the endpoints that it goes to, not on all that
+// there are, and in a stream not on how many deliveries wait.
+func TestPublishLooksOnlyAtWhatConcernsTheEvent(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mine := uuid.New()
+	err := postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, now time.Time) error {
+		for _, statement := range []string{
+			`INSERT INTO sonicus.organizations (id, name, display_name, domain, primary_contact_email, subscription_tier, subscription_status, max_users, created_at, updated_at)
+			 SELECT id, 'n', 'n', id::text, 'a@b.example', 'starter', 'active', 1, now(), now()
+			 FROM (SELECT '` + mine.String() + `'::uuid UNION ALL SELECT gen_random_uuid() FROM generate_series(1, 999)) o (id)`,
+			`INSERT INTO sonicus.endpoints (id, url, name, organization_id, events, ordering, created_at, updated_at)
+			 SELECT gen_random_uuid(), 'http://127.0.0.1:1/', 'n', o.id, '["organization.*"]', CASE n WHEN 1 THEN 'organization' ELSE 'none' END, now(), now()
+			 FROM sonicus.organizations o, generate_series(1, 10) n`,
+			`ANALYZE sonicus.endpoints`,
+		} {
+			if _, err := tx.ExecContext(t.Context(), statement); err != nil {
+				return err
+			}
+		}
+		ev, err := event.NewOrganizationCreated(postgres.NewID(now), now, event.Organization{ID: mine}, nil)
+		if err != nil {
+			return err
+		}
+		steps := explain(t, tx, alone.text, ev.ID, ev.Type, ev.OrganizationID, postgres.JSON(ev.Payload), ev.Time, patterns(ev.Type), prefix(ev.ID))
+		if !slices.ContainsFunc(steps, func(n node) bool { return n.Index == "endpoints_match_idx" }) {
+			t.Errorf("endpoints_match_idx is not used: %+v", steps)
+		}
+		for _, n := range steps {
+			if strings.Contains(n.Type, "Scan") && (n.Relation == "queue" || n.Relation == "deliveries" || n.Type == "Seq Scan") {
+				t.Errorf("reads %s by %s", n.Relation, n.Type)
+			}
+			if n.Relation == "endpoints" && n.Rows*n.Loops != 10 {
+				t.Errorf("%.0f endpoints looked at, want 10", n.Rows*n.Loops)
+			}
+		}
+
+		var ordered pq.StringArray
+		if err := tx.SelectContext(t.Context(), (*[]string)(&ordered), `SELECT id FROM sonicus.endpoints WHERE organization_id = $1 AND ordering = 'organization'`, mine); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(t.Context(), `SET LOCAL enable_seqscan = off`); err != nil { // the queue is almost empty here
+			return err
+		}
+		var indexes []string
+		for _, n := range explain(t, tx, follow, ev.ID, ev.OrganizationID, ordered) {
+			if n.Index != "" {
+				indexes = append(indexes, n.Index)
+			}
+		}
+		slices.Sort(indexes)
+		if want := []string{"queue_order_idx", "queue_pkey"}; !slices.Equal(indexes, want) {
+			t.Errorf("the row before is found by %v, want %v", indexes, want)
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var plans []struct {
-		Plan node `json:"Plan"`
-	}
-	if err := json.Unmarshal([]byte(text), &plans); err != nil {
-		t.Fatal(err)
-	}
-	var steps []node
-	var walk func(node)
-	walk = func(n node) {
-		if n.Relation != "" {
-			steps = append(steps, n)
-		}
-		for _, p := range n.Plans {
-			walk(p)
-		}
-	}
-	walk(plans[0].Plan)
-	return steps
 }
 
-// backlog fills the tables: deliveries in the partitions of three days, of which
-// a few are queued for each of so many endpoints. It returns ids of today's
-// deliveries and of endpoints.
-func backlog(t *testing.T, db *sqlx.DB, endpoints, deliveries int) (ids, hooks []uuid.UUID) {
-	t.Helper()
-	for _, statement := range []string{
-		`INSERT INTO sonicus.endpoints (id, url, name, events, created_at, updated_at)
-		 SELECT gen_random_uuid(), 'http://127.0.0.1:9/', 'e', '["*"]', now(), now() FROM generate_series(1, $1::int) WHERE $2::int > 0`,
-		`INSERT INTO sonicus.events (id, event_type, payload, fanout, created_at)
-		 SELECT overlay(sonicus.id_floor(now() + (n % 3) * interval '1 day')::text PLACING lpad(to_hex(n), 12, '0') FROM 25)::uuid, 'x', '{}', 1, now()
-		 FROM generate_series(1, $2::int) n WHERE $1::int > 0`,
-		`INSERT INTO sonicus.deliveries (id, event_id, endpoint_id, event_type, max_attempts, created_at)
-		 SELECT v.id, v.id, e.id, 'x', 1, now()
-		 FROM (SELECT id, row_number() OVER () % $1::int AS n FROM sonicus.events) v
-		 JOIN (SELECT id, row_number() OVER () - 1 AS n FROM sonicus.endpoints) e USING (n) WHERE $2::int > 0`,
-		`INSERT INTO sonicus.queue (delivery_id, endpoint_id, due_at)
-		 SELECT id, endpoint_id, clock_timestamp() FROM sonicus.deliveries WHERE $1::int + $2::int > 0`,
-		`INSERT INTO sonicus.attempts (delivery_id, number, lease_token, started_at, duration_ms, dispatcher)
-		 SELECT id, 1, 1, now(), 1, 'x' FROM sonicus.deliveries WHERE $1::int + $2::int > 0`,
-	} {
-		if _, err := db.ExecContext(t.Context(), statement, endpoints, deliveries); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := db.ExecContext(t.Context(), `ANALYZE`); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.SelectContext(t.Context(), &ids, `SELECT id FROM sonicus.deliveries WHERE id < sonicus.id_floor(now() + interval '1 hour') LIMIT 100`); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.SelectContext(t.Context(), &hooks, `SELECT id FROM sonicus.endpoints LIMIT 64`); err != nil {
-		t.Fatal(err)
-	}
-	return ids, hooks
-}
-
-// The cost of claiming and settling must not depend on what else is in the tables:
-// the queue is read through its lanes, from the lower bound on, and of partitioned
-// tables only the days that the ids name.
-func TestPlansStayTheSame(t *testing.T) {
+// However many endpoints and deliveries there are, a claim goes to its lanes by
+// both bounds, and loading and settling open the partitions of their ids alone.
+func TestClaimLoadAndSettleReadOnlyWhatTheyAreGiven(t *testing.T) {
 	t.Parallel()
-	for name, endpoints := range map[string]int{"one endpoint": 1, "many endpoints": 2000} {
-		t.Run(name, func(t *testing.T) {
+	for _, endpoints := range []int{1, 2000} {
+		t.Run(strconv.Itoa(endpoints), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
-			ids, hooks := backlog(t, db, endpoints, 60_000)
-			var asks []Ask
-			for _, h := range hooks {
-				asks = append(asks, Ask{Lane: Lane{EndpointID: h}, Since: time.Now().Add(-time.Second), Most: 10})
+			err := postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, now time.Time) error {
+				for _, statement := range []string{
+					`INSERT INTO sonicus.endpoints (id, url, name, events, created_at, updated_at)
+					 SELECT gen_random_uuid(), 'http://127.0.0.1:1/', 'n', '["a.b"]', now(), now() FROM generate_series(1, ` + strconv.Itoa(endpoints) + `)`,
+					`CREATE TEMP TABLE published ON COMMIT DROP AS
+					 SELECT (left(sonicus.id_floor(now() - n % 2 * interval '1 day')::text, 14) || '7' || substr(gen_random_uuid()::text, 16))::uuid AS id
+					 FROM generate_series(1, ` + strconv.Itoa(6000/endpoints) + `) n`,
+					`INSERT INTO sonicus.events (id, event_type, payload, created_at, fanout) SELECT id, 'a.b', '{}', now(), 1 FROM published`,
+					`INSERT INTO sonicus.deliveries (id, event_id, endpoint_id, event_type, max_attempts, created_at)
+					 SELECT sonicus.delivery_id(p.id, e.id, 1), p.id, e.id, 'a.b', 3, now() FROM published p, sonicus.endpoints e`,
+					`INSERT INTO sonicus.queue (delivery_id, endpoint_id, due_at) SELECT id, endpoint_id, clock_timestamp() FROM sonicus.deliveries`,
+					`ANALYZE sonicus.endpoints, sonicus.lanes, sonicus.events, sonicus.deliveries, sonicus.attempts, sonicus.queue`,
+				} {
+					if _, err := tx.ExecContext(t.Context(), statement); err != nil {
+						return err
+					}
+				}
+				var lanes []Lane
+				if err := tx.SelectContext(t.Context(), &lanes, `SELECT id AS endpoint_id, false AS retry FROM sonicus.endpoints LIMIT 64`); err != nil {
+					return err
+				}
+				var asks []Ask
+				for _, l := range lanes {
+					asks = append(asks, Ask{Lane: l, Most: 10})
+				}
+				ids, retries, since, most := askColumns(asks)
+				claimPlan(t, explain(t, tx, claim, ids, retries, since, most, 1, LeaseMargin.Seconds(), paceAhead))
+				return partitionPlans(t, tx, now)
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
-			a, b, c, d := askColumns(asks)
-			claiming := explain(t, db, claim, a, b, c, d, 1, 15.0, 0.1)
-			lane := slices.IndexFunc(claiming, func(n node) bool { return n.Index == "queue_lane_idx" })
-			if lane < 0 || !strings.Contains(claiming[lane].Cond, "due_at >=") || !strings.Contains(claiming[lane].Cond, "due_at <=") ||
-				!strings.Contains(claiming[lane].Cond, "endpoint_id =") {
-				t.Errorf("a lane is not read by its index between two bounds: %+v", claiming)
-			}
-			readsNoWholeTable(t, claiming, "queue")
-
-			low, high := span(ids)
-			loading := explain(t, db, load, pq.Array(ids), low, high)
-			readsOneDay(t, loading)
-			var results columns
-			for _, id := range ids {
-				results.add(Result{Claimed: Claimed{DeliveryID: id}, Status: Sent})
-			}
-			settling := explain(t, db, settle, results.arguments("test")...)
-			readsNoWholeTable(t, settling, "queue")
-			readsOneDay(t, settling)
 		})
 	}
 }
 
-func readsNoWholeTable(t *testing.T, steps []node, table string) {
+func claimPlan(t *testing.T, steps []node) {
 	t.Helper()
+	lanes := 0
 	for _, n := range steps {
-		if n.Relation == table && n.Type == "Seq Scan" {
-			t.Errorf("the whole %s is read", table)
+		if n.Relation == "queue" && n.Type == "Seq Scan" {
+			t.Error("the claim reads the whole queue")
 		}
+		if n.Index == "queue_lane_idx" {
+			lanes++
+			for _, part := range []string{"retry", "endpoint_id", "due_at >=", "due_at <="} {
+				if !strings.Contains(n.Cond, part) {
+					t.Errorf("%q is not looked up in the index: %s", part, n.Cond)
+				}
+			}
+		}
+	}
+	if lanes != 1 {
+		t.Errorf("queue_lane_idx is used %d times: %+v", lanes, steps)
 	}
 }
 
-// readsOneDay fails for every partition that is not today's.
-func readsOneDay(t *testing.T, steps []node) {
+// partitionPlans loads and settles deliveries of today.
+func partitionPlans(t *testing.T, tx *sqlx.Tx, now time.Time) error {
 	t.Helper()
-	today, found := time.Now().UTC().Format("20060102"), false
-	for _, n := range steps {
-		_, suffix, partition := strings.Cut(n.Relation, "_20")
-		if !partition {
-			continue
-		}
-		if "20"+suffix != today {
-			t.Errorf("%s is visited for ids of today", n.Relation)
-		}
-		if n.Type == "Seq Scan" {
-			t.Errorf("the whole %s is read", n.Relation)
-		}
-		found = true
-	}
-	if !found {
-		t.Error("no partition is visited at all")
-	}
-}
-
-// A settled row is a little longer, so now and then a full page has no room for it.
-func TestClaimingAndSettlingAreHotUpdates(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	_, hooks := backlog(t, db, 1, 300)
-	if _, err := db.ExecContext(t.Context(), `TRUNCATE sonicus.attempts`); err != nil {
-		t.Fatal(err)
-	}
-	claimed, _, err := Claim(t.Context(), db, []Ask{{Lane: Lane{EndpointID: hooks[0]}, Most: 50}})
-	if err != nil || len(claimed) != 50 {
-		t.Fatalf("claimed %d, %v", len(claimed), err)
-	}
-	err = postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, _ time.Time) error {
-		results := make([]Result, len(claimed))
-		for i, c := range claimed {
-			results[i] = Result{Claimed: c, StartedAt: time.Now(), HTTPStatus: 204, Status: Sent}
-		}
-		if _, err := Settle(t.Context(), tx, "test", results); err != nil {
-			return err
-		}
-		var hot, all int
-		err := tx.QueryRowContext(t.Context(), `SELECT sum(pg_stat_get_xact_tuples_hot_updated(oid)), sum(pg_stat_get_xact_tuples_updated(oid))
-			FROM pg_class WHERE relname LIKE 'deliveries\_2%'`).Scan(&hot, &all)
-		if all != 50 || hot < 45 {
-			t.Errorf("%d of %d updates of deliveries are HOT", hot, all)
-		}
-		return err
-	})
+	var ids []uuid.UUID
+	err := tx.SelectContext(t.Context(), &ids, `SELECT id FROM sonicus.deliveries WHERE id >= sonicus.id_floor(now()) ORDER BY id LIMIT 100`)
 	if err != nil {
-		t.Fatal(err)
-	}
-	err = postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, _ time.Time) error {
-		a, b, c, d := askColumns([]Ask{{Lane: Lane{EndpointID: hooks[0]}, Most: 50}})
-		if _, err := tx.ExecContext(t.Context(), claim, a, b, c, d, 2, 15.0, 0.1); err != nil {
-			return err
-		}
-		var hot, all int
-		err := tx.QueryRowContext(t.Context(), `SELECT pg_stat_get_xact_tuples_hot_updated(oid), pg_stat_get_xact_tuples_updated(oid)
-			FROM pg_class WHERE oid = 'sonicus.queue'::regclass`).Scan(&hot, &all)
-		if all == 0 || hot != all {
-			t.Errorf("%d of %d claims are HOT updates", hot, all)
-		}
 		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
+	low, high := span(ids)
+	var c columns
+	for _, id := range ids {
+		c.add(Result{Claimed: Claimed{DeliveryID: id, Token: 1}, StartedAt: time.Now(), HTTPStatus: 200, Status: Sent})
+	}
+	today := now.UTC().Format("_20060102")
+	for name, steps := range map[string][]node{
+		"load":   explain(t, tx, load, pq.Array(ids), low, high),
+		"settle": explain(t, tx, settle, c.arguments("test")...),
+	} {
+		seen := 0
+		for _, n := range steps {
+			for _, parent := range []string{"events", "deliveries", "attempts"} {
+				if day, ok := strings.CutPrefix(n.Relation, parent); ok && day != "" {
+					seen++
+					if day != today {
+						t.Errorf("%s plans to read %s", name, n.Relation)
+					}
+				}
+			}
+		}
+		if seen < 2 {
+			t.Errorf("%s reads %d partitions", name, seen)
+		}
+	}
+	return nil
 }

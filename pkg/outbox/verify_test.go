@@ -26,10 +26,9 @@ func TestVerifyFindsBrokenBooks(t *testing.T) {
 		{"sent without a 2xx", `UPDATE sonicus.attempts SET http_status_code = 500 WHERE http_status_code = 204`, 6},
 		{"lease without end", `UPDATE sonicus.queue SET lease_token = 1, lease_until = now() + interval '1 year'
 			WHERE delivery_id = (SELECT delivery_id FROM sonicus.queue LIMIT 1)`, 7},
-		{"row in the wrong lane", `UPDATE sonicus.queue SET retry = false WHERE retry`, 8},
-		{"waiting for nobody", `UPDATE sonicus.queue SET due_at = NULL, position = 1, organization_id = endpoint_id
-			WHERE delivery_id = (SELECT delivery_id FROM sonicus.queue WHERE NOT retry LIMIT 1)`, 9},
-		{"endpoint without a lane", `DELETE FROM sonicus.lanes`, 10},
+		{"first attempt among the retries", `UPDATE sonicus.queue SET retry = true WHERE NOT retry`, 8},
+		{"waiting for nothing", `UPDATE sonicus.queue SET due_at = NULL, organization_id = gen_random_uuid(), position = 1 WHERE retry`, 9},
+		{"endpoint that is never sent to", `DELETE FROM sonicus.lanes`, 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
