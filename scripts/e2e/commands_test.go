@@ -29,7 +29,7 @@ func TestTablesAppearOnTheFirstStart(t *testing.T) {
 	t.Parallel()
 	svc := empty(t, quick(nil))
 	d := svc.process("dispatcher")
-	if missing := d.field("waiting for the schema", "missing"); !strings.Contains(missing, "00005_views.sql") {
+	if missing := d.field("waiting for the schema", "missing"); !strings.Contains(missing, "00006_lanes.sql") {
 		t.Errorf("the dispatcher waits for %q, want it to name what is missing", missing)
 	}
 	if status := ready(t, "http://"+d.field("dispatcher started", "admin_address")); status != http.StatusServiceUnavailable {
@@ -49,8 +49,8 @@ func TestTwoAPIsStartingAtOnceMigrateOnce(t *testing.T) {
 	one, two := svc.process("api"), svc.process("api")
 	one.field("api ready", "address")
 	two.field("api ready", "address")
-	if n := len(one.records("migration applied")) + len(two.records("migration applied")); n != 5 {
-		t.Errorf("%d migrations were applied, want each of the 5 once", n)
+	if n := len(one.records("migration applied")) + len(two.records("migration applied")); n != 6 {
+		t.Errorf("%d migrations were applied, want each of the 6 once", n)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestPendingMigrationsAreRefusedWhenTheOperatorMigrates(t *testing.T) {
 	if _, err := svc.db.Exec(`DROP SCHEMA sonicus CASCADE`); err != nil {
 		t.Fatal(err)
 	}
-	if code, stdout, _ := svc.run("api", "migrate", "status"); code != 1 || strings.Count(stdout, "pending") != 5 {
+	if code, stdout, _ := svc.run("api", "migrate", "status"); code != 1 || strings.Count(stdout, "pending") != 6 {
 		t.Errorf("status: exit code %d, %q", code, stdout)
 	}
 	if n := svc.count(`pg_namespace WHERE nspname = 'sonicus'`); n != 0 {
@@ -77,11 +77,11 @@ func TestPendingMigrationsAreRefusedWhenTheOperatorMigrates(t *testing.T) {
 	if code, _, stderr := svc.run("api", "migrate", "up"); code != 0 {
 		t.Errorf("up: exit code %d, %q", code, stderr)
 	}
-	if code, stdout, _ := svc.run("api", "migrate", "status"); code != 0 || strings.Count(stdout, "applied") != 5 {
+	if code, stdout, _ := svc.run("api", "migrate", "status"); code != 0 || strings.Count(stdout, "applied") != 6 {
 		t.Errorf("status: exit code %d, %q", code, stdout)
 	}
 	svc.startAPI()
-	if code, stdout, _ := svc.run("api", "migrate", "down"); code != 0 || !strings.Contains(stdout, "00005_views.sql") {
+	if code, stdout, _ := svc.run("api", "migrate", "down"); code != 0 || !strings.Contains(stdout, "00006_lanes.sql") {
 		t.Errorf("down: exit code %d, %q", code, stdout)
 	}
 }
@@ -110,7 +110,7 @@ func TestVerifyFindsABrokenBook(t *testing.T) {
 	svc := start(t, nil)
 	svc.endpoint("http://127.0.0.1:9999/", nil)
 	svc.organization("verify.example")
-	if code, stdout, _ := svc.run("dispatcher", "verify"); code != 0 || !strings.Contains(stdout, "8 of 8 invariants hold") {
+	if code, stdout, _ := svc.run("dispatcher", "verify"); code != 0 || !strings.Contains(stdout, "11 of 11 invariants hold") {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
 	if _, err := svc.db.Exec(`DELETE FROM sonicus.queue`); err != nil {

@@ -325,10 +325,10 @@ func TestStoppedDispatcherBeginsNothingUnderAnOldLease(t *testing.T) {
 	svc.organization("frozen.example")
 	eventually(t, "the request to begin", func() bool { return r.begunRequests() == 1 })
 	frozen.signal(syscall.SIGSTOP)
-	if _, err := svc.db.Exec(`UPDATE sonicus.queue SET due_at = clock_timestamp()`); err != nil { // as if the lease had ended
+	if _, err := svc.db.Exec(`UPDATE sonicus.queue SET lease_until = clock_timestamp()`); err != nil { // as if the lease had ended
 		t.Fatal(err)
 	}
-	svc.dispatcher()
+	heir := svc.dispatcher()
 	svc.drained()
 	close(hold)
 	frozen.signal(syscall.SIGCONT)
@@ -336,6 +336,18 @@ func TestStoppedDispatcherBeginsNothingUnderAnOldLease(t *testing.T) {
 	eventually(t, "the late result to be recorded", func() bool { return svc.count(`sonicus.late_results`) == 1 })
 	if n := svc.count(`sonicus.deliveries WHERE status = 'sent' AND attempt_count = 1`); n != 1 {
 		t.Error("the late result was applied")
+	}
+	if n := svc.count(`sonicus.attempts WHERE took_over`); n != 1 {
+		t.Errorf("%d attempts are marked as taken over, want the one that was", n)
+	}
+	for _, c := range []struct {
+		name       string
+		of         *process
+		late, sent int
+	}{{"stopped", frozen, 1, 0}, {"one that took over", heir, 0, 1}} {
+		if late, sent := c.of.metric("sonicus_late_results_total"), c.of.metric("sonicus_duplicate_sends_total"); late != c.late || sent != c.sent {
+			t.Errorf("the %s dispatcher counts %d late results and %d duplicate sends, want %d and %d", c.name, late, sent, c.late, c.sent)
+		}
 	}
 	svc.booksAgree()
 }
