@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,9 +10,14 @@ import (
 	"time"
 )
 
+// inFlight is how many deliveries a dispatcher of breakerSettings has claimed and
+// not recorded: when a breaker opens, so many requests may have been made beyond
+// those that opened it.
+const inFlight = 8
+
 // breakerSettings open soon and probe often.
 func breakerSettings() settings {
-	return quick(settings{"SONICUS_BREAKER_FIRST_OPEN": "200ms", "SONICUS_BREAKER_MAX_OPEN": "1s", "SONICUS_DISABLE_AFTER": "0"})
+	return quick(settings{"SONICUS_DISPATCH_CONCURRENCY": fmt.Sprint(inFlight), "SONICUS_BREAKER_FIRST_OPEN": "200ms", "SONICUS_BREAKER_MAX_OPEN": "1s", "SONICUS_DISABLE_AFTER": "0"})
 }
 
 // breakerOpened counts how often dispatchers have opened breakers: at first, or
@@ -49,7 +55,7 @@ func TestOpenBreakerLetsOnlyProbesThrough(t *testing.T) {
 	// missing among the failures.
 	failed := breakerOpened("half_open", one, two)
 	before := r.begunRequests()
-	if before > threshold+2*firstRequests+failed {
+	if before > threshold+2*inFlight+failed {
 		t.Errorf("%d requests and %d probes until the breaker was open, the threshold is %d", before, failed, threshold)
 	}
 	eventually(t, "more probes", func() bool { return breakerOpened("half_open", one, two) >= failed+4 })
@@ -81,10 +87,6 @@ func TestOpenBreakerLetsOnlyProbesThrough(t *testing.T) {
 	svc.verified()
 }
 
-// firstRequests is how many requests a dispatcher makes at once to a receiver
-// that has not answered any.
-const firstRequests = 4
-
 func TestReceiverThatRefusesConnectionsRecoversByItself(t *testing.T) {
 	t.Parallel()
 	const deliveries, threshold = 30, 5
@@ -97,7 +99,7 @@ func TestReceiverThatRefusesConnectionsRecoversByItself(t *testing.T) {
 	newPublisher(svc).mustPublish(1, organizations(deliveries)...)
 	eventually(t, "some probes", func() bool { return breakerOpened("half_open", d) >= 3 })
 	failed := svc.attemptsSpent()
-	if probes := breakerOpened("half_open", d); failed > threshold+firstRequests+probes {
+	if probes := breakerOpened("half_open", d); failed > threshold+inFlight+probes {
 		t.Errorf("%d attempts are spent, the threshold is %d, and there were %d probes", failed, threshold, probes)
 	}
 	if n := svc.count(`sonicus.attempts WHERE reason <> 'connection_refused'`); n != 0 {

@@ -256,6 +256,10 @@ func TestRedirectIsAFailureAndNotFollowed(t *testing.T) {
 	}
 }
 
+// firstRequests is how many requests a dispatcher makes at once to a receiver
+// that has not answered any.
+const firstRequests = 4
+
 func TestHangingEndpointDelaysNobodyElse(t *testing.T) {
 	t.Parallel()
 	const poll = 5 * time.Second

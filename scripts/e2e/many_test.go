@@ -101,8 +101,8 @@ func TestManyDispatchersHalfOfThemKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(log), "deadlock detected") {
-		t.Error("Postgres detected a deadlock")
+	if before, after, found := strings.Cut(string(log), "deadlock detected"); found {
+		t.Errorf("Postgres detected a deadlock:\n%s", before[max(0, len(before)-200):]+"deadlock detected"+after[:min(len(after), 6000)])
 	}
 }
 
@@ -142,7 +142,7 @@ func TestBacklogGoesOutAtTheRateOfTheReceiver(t *testing.T) {
 		n, rate = 100_000, 2000
 	}
 	s := breakerSettings()
-	s["SONICUS_LOG_LEVEL"] = "warn"
+	s["SONICUS_DISPATCH_CONCURRENCY"] = "128"
 	svc := start(t, s)
 	down := make(chan struct{})
 	r := newReceiver(t, func(int, *http.Request) int {
