@@ -245,9 +245,12 @@ func ready(t *testing.T, admin string) int {
 
 func TestTerminatedDispatcherDrains(t *testing.T) {
 	t.Parallel()
-	svc := start(t, quick(settings{"SONICUS_DISPATCH_CONCURRENCY": "4", "SONICUS_DISPATCH_PER_ENDPOINT": "4"}))
+	// A quarter of the slots is kept for receivers that have answered before.
+	svc := start(t, quick(settings{"SONICUS_DISPATCH_CONCURRENCY": "8", "SONICUS_DISPATCH_PER_ENDPOINT": "4"}))
 	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
 	r := newReceiver(t, func(int, *http.Request) int { <-hold; return http.StatusOK })
+	t.Cleanup(release) // before the server's own Close
 	svc.endpoint(r.URL, map[string]any{"timeout_seconds": 30})
 	for i := range 10 {
 		svc.organization(fmt.Sprintf("drain%d.example", i))
@@ -256,7 +259,7 @@ func TestTerminatedDispatcherDrains(t *testing.T) {
 	eventually(t, "four requests in flight", func() bool { return r.begunRequests() == 4 })
 	d.signal(syscall.SIGTERM)
 	d.field("draining", "in_flight")
-	close(hold)
+	release()
 	if code := d.exitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}

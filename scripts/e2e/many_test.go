@@ -55,13 +55,7 @@ func TestManyDispatchersHalfOfThemKilled(t *testing.T) {
 			before := arrivals(every)
 			published := make(chan error, 1)
 			go func() {
-				for range batch / len(all) {
-					if err := p.publish(all...); err != nil {
-						published <- err
-						return
-					}
-				}
-				published <- nil
+				published <- p.publishEach(batch/len(all), all...)
 			}()
 			events += batch
 			for _, d := range started {

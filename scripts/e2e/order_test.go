@@ -41,15 +41,7 @@ func TestOrganizationsGetTheirEventsInOrder(t *testing.T) {
 	publishAll := func() {
 		done := make(chan error, len(all))
 		for _, id := range all {
-			go func() {
-				for range each {
-					if err := p.publish(id); err != nil {
-						done <- err
-						return
-					}
-				}
-				done <- nil
-			}()
+			go func() { done <- p.publishEach(each, id) }()
 		}
 		for range all {
 			if err := <-done; err != nil {
@@ -76,13 +68,7 @@ func TestOrganizationsGetTheirEventsInOrder(t *testing.T) {
 	before := len(r.got())
 	held := make(chan error, 1)
 	go func() {
-		for range each {
-			if err := p.publish(all...); err != nil {
-				held <- err
-				return
-			}
-		}
-		held <- nil
+		held <- p.publishEach(each, all...)
 	}()
 	eventually(t, "deliveries of both dispatchers", func() bool { return len(r.got()) >= before+each })
 	victim.kill()
