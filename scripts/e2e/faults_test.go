@@ -245,9 +245,11 @@ func ready(t *testing.T, admin string) int {
 
 func TestTerminatedDispatcherDrains(t *testing.T) {
 	t.Parallel()
-	svc := start(t, quick(settings{"SONICUS_DISPATCH_CONCURRENCY": "4", "SONICUS_DISPATCH_PER_ENDPOINT": "4"}))
+	svc := start(t, quick(settings{"SONICUS_DISPATCH_CONCURRENCY": "8", "SONICUS_DISPATCH_PER_ENDPOINT": "4"}))
 	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
 	r := newReceiver(t, func(int, *http.Request) int { <-hold; return http.StatusOK })
+	t.Cleanup(release) // before the server's own Close
 	svc.endpoint(r.URL, map[string]any{"timeout_seconds": 30})
 	for i := range 10 {
 		svc.organization(fmt.Sprintf("drain%d.example", i))
@@ -256,7 +258,7 @@ func TestTerminatedDispatcherDrains(t *testing.T) {
 	eventually(t, "four requests in flight", func() bool { return r.begunRequests() == 4 })
 	d.signal(syscall.SIGTERM)
 	d.field("draining", "in_flight")
-	close(hold)
+	release()
 	if code := d.exitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
@@ -328,7 +330,7 @@ func TestStoppedDispatcherBeginsNothingUnderAnOldLease(t *testing.T) {
 	if _, err := svc.db.Exec(`UPDATE sonicus.queue SET lease_until = clock_timestamp()`); err != nil { // as if the lease had ended
 		t.Fatal(err)
 	}
-	svc.dispatcher()
+	heir := svc.dispatcher()
 	svc.drained()
 	close(hold)
 	frozen.signal(syscall.SIGCONT)
@@ -336,6 +338,18 @@ func TestStoppedDispatcherBeginsNothingUnderAnOldLease(t *testing.T) {
 	eventually(t, "the late result to be recorded", func() bool { return svc.count(`sonicus.late_results`) == 1 })
 	if n := svc.count(`sonicus.deliveries WHERE status = 'sent' AND attempt_count = 1`); n != 1 {
 		t.Error("the late result was applied")
+	}
+	if n := svc.count(`sonicus.attempts WHERE took_over`); n != 1 {
+		t.Errorf("%d attempts are marked as taken over, want the one that was", n)
+	}
+	for _, c := range []struct {
+		name       string
+		of         *process
+		late, sent int
+	}{{"stopped", frozen, 1, 0}, {"one that took over", heir, 0, 1}} {
+		if late, sent := c.of.metric("sonicus_late_results_total"), c.of.metric("sonicus_duplicate_sends_total"); late != c.late || sent != c.sent {
+			t.Errorf("the %s dispatcher counts %d late results and %d duplicate sends, want %d and %d", c.name, late, sent, c.late, c.sent)
+		}
 	}
 	svc.booksAgree()
 }
