@@ -172,14 +172,22 @@ func count(t *testing.T, db *sqlx.DB, from string, args ...any) int {
 	return n
 }
 
-// booksAgree fails the test when an invariant is broken.
-func booksAgree(t *testing.T, db *sqlx.DB) {
+// booksAgreeBut is booksAgree without a rule that the test breaks on purpose.
+func booksAgreeBut(t *testing.T, db *sqlx.DB, rule string) {
 	t.Helper()
 	broken, err := outbox.Verify(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range broken {
-		t.Errorf("broken: %s: %d, for example %s", v.Invariant, v.Count, v.Example)
+		if v.Invariant != rule {
+			t.Errorf("broken: %s: %d, for example %s", v.Invariant, v.Count, v.Example)
+		}
 	}
+}
+
+// booksAgree fails the test when an invariant is broken.
+func booksAgree(t *testing.T, db *sqlx.DB) {
+	t.Helper()
+	booksAgreeBut(t, db, "")
 }

@@ -1,18 +1,47 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
-// promote makes the first of each stream due, if it was waiting for the one
-// before it. It is a statement of its own, after the one that took that one away:
-// a publisher holds a lock on its predecessor until it has committed, so what it
-// has written is in this statement's snapshot, and not in the earlier one's.
+// turns makes transactions wait for each other.
+const turns = `SELECT pg_advisory_xact_lock(hashtextextended(o::text, 6)) FROM unnest($1::uuid[]) AS o`
+
+// takeTurns lets only one transaction at a time add to, or take from, the ordered
+// streams of an organization. The statement that looks at a stream comes after it,
+// so that it sees what the one before has committed: inside one statement the
+// snapshot would be older than the wait.
+//
+// Everyone takes the turns in the order of the organizations' ids, and before any
+// lock on a row that others wait for, so nobody can deadlock.
+func takeTurns(ctx context.Context, tx *sqlx.Tx, organizations ...uuid.UUID) error {
+	slices.SortFunc(organizations, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	_, err := tx.ExecContext(ctx, turns, pq.Array(slices.Compact(organizations)))
+	if err != nil {
+		return fmt.Errorf("take turns: %w", err)
+	}
+	return nil
+}
+
+// ofStreams lists the organizations of results that end a delivery of a stream.
+func ofStreams(results []Result) (organizations []uuid.UUID) {
+	for _, r := range results {
+		if r.OrganizationID.Valid && r.Status != Retrying {
+			organizations = append(organizations, r.OrganizationID.UUID)
+		}
+	}
+	return organizations
+}
+
+// promote makes the first of each stream due, if it was waiting for the one before
+// it. It is a statement of its own, to see the queue without that one.
 const promote = `
 UPDATE sonicus.queue q
 SET due_at = clock_timestamp()

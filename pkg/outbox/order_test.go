@@ -3,6 +3,8 @@ package outbox_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -102,8 +104,9 @@ func TestPublisherWaitsForTheDeletionOfTheRowBefore(t *testing.T) {
 			endpoint(t, db, target{Ordered: true})
 			org := organization(t, db)
 			publish(t, db, org, 1)
+			head := claim(t, db, 1)[0]
 			settling := begin(t, db)
-			if _, err := settling.ExecContext(t.Context(), `DELETE FROM sonicus.queue`); err != nil {
+			if _, err := settleIn(t.Context(), settling, sent(head)); err != nil {
 				t.Fatal(err)
 			}
 			published := make(chan event.Envelope, 1)
@@ -120,34 +123,27 @@ func TestPublisherWaitsForTheDeletionOfTheRowBefore(t *testing.T) {
 	}
 }
 
-func TestDeletionOfTheRowBeforeWaitsForThePublisher(t *testing.T) {
+func TestSettlingTheRowBeforeWaitsForThePublisher(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	endpoint(t, db, target{Ordered: true})
 	org := organization(t, db)
 	publish(t, db, org, 1)
+	head := claim(t, db, 1)[0]
 	publishing := begin(t, db)
 	ev := created(t, org, time.Now())
 	if _, err := outbox.Publish(t.Context(), publishing, ev); err != nil {
 		t.Fatal(err)
 	}
-	promoted := make(chan int64, 1)
+	promoted := make(chan int, 1)
 	go func() {
 		err := postgres.InTx(context.WithoutCancel(t.Context()), db, func(tx *sqlx.Tx, _ time.Time) error {
-			if _, err := tx.ExecContext(t.Context(), `DELETE FROM sonicus.queue WHERE due_at IS NOT NULL`); err != nil {
-				return err
-			}
-			res, err := tx.ExecContext(t.Context(), `UPDATE sonicus.queue SET due_at = clock_timestamp() WHERE due_at IS NULL`)
-			if err != nil {
-				return err
-			}
-			n, err := res.RowsAffected()
-			promoted <- n
+			next, err := settleIn(t.Context(), tx, sent(head))
+			promoted <- len(next)
 			return err
 		})
 		if err != nil {
 			t.Error(err)
-			promoted <- -1
 		}
 	}()
 	awaitBlocked(t, db, 1)
@@ -156,36 +152,6 @@ func TestDeletionOfTheRowBeforeWaitsForThePublisher(t *testing.T) {
 	}
 	if n := <-promoted; n != 1 {
 		t.Errorf("%d rows follow, want the one published meanwhile", n)
-	}
-}
-
-// Settling takes queue rows in the order of their ids. A publisher that took any
-// of them before one that it has to wait for would deadlock with it.
-func TestPublisherLocksInTheOrderOfSettling(t *testing.T) {
-	t.Parallel()
-	db := pgtest.New(t)
-	for range 8 {
-		endpoint(t, db, target{Ordered: true})
-	}
-	org := organization(t, db)
-	publish(t, db, org, 1)
-	settling := begin(t, db)
-	const lock = `SELECT delivery_id FROM sonicus.queue ORDER BY delivery_id `
-	if _, err := settling.ExecContext(t.Context(), lock+`LIMIT 1 FOR UPDATE`); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan event.Envelope, 1)
-	go func() { done <- publishOne(t, db, org) }()
-	awaitBlocked(t, db, 1)
-	if _, err := settling.ExecContext(t.Context(), lock+`FOR UPDATE NOWAIT`); err != nil {
-		t.Errorf("the waiting publisher holds a later row: %v", err)
-	}
-	if err := settling.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	<-done
-	if n := count(t, db, `sonicus.queue WHERE due_at IS NULL`); n != 8 {
-		t.Errorf("%d rows wait, want 8", n)
 	}
 }
 
@@ -255,27 +221,29 @@ func awaitBlocked(t *testing.T, db *sqlx.DB, n int) {
 	t.Fatalf("fewer than %d connections waited for a lock within 30 s", n)
 }
 
-// Publishers and settling transactions at the same time: every stream is worked
-// off in its order, none is left without a row that is due, and nobody deadlocks.
+// Publishers, also of several organizations in one transaction, and settling
+// transactions at the same time: every stream is worked off in its order, none is
+// left without a row that is due, and nobody deadlocks.
 func TestStreamsNeverStallNorOvertake(t *testing.T) {
 	t.Parallel()
 	const publishers, each, settlers = 4, 15, 3
 	db := pgtest.New(t)
 	endpoint(t, db, target{Ordered: true})
 	endpoint(t, db, target{Ordered: true})
-	organizations := []uuid.UUID{organization(t, db), organization(t, db)}
+	organizations := []uuid.UUID{organization(t, db), organization(t, db), organization(t, db)}
+	slices.SortFunc(organizations, func(a, b uuid.UUID) int { return strings.Compare(a.String(), b.String()) })
 	var publishing, settling sync.WaitGroup
 	for range publishers {
 		publishing.Go(func() {
 			for i := range each {
-				publishOne(t, db, organizations[i%2])
+				publishAll(t, db, organizations[i%2:])
 			}
 		})
 	}
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-	defer stop()
 	published := make(chan struct{})
 	go func() { publishing.Wait(); close(published) }()
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
 	for range settlers {
 		settling.Go(func() {
 			for {
@@ -291,7 +259,6 @@ func TestStreamsNeverStallNorOvertake(t *testing.T) {
 			}
 		})
 	}
-	publishing.Wait()
 	settling.Wait()
 	// What another settler still held when the others went is promoted by it.
 	for n := 1; n > 0; {
@@ -303,8 +270,31 @@ func TestStreamsNeverStallNorOvertake(t *testing.T) {
 	if n := count(t, db, "sonicus.queue"); n != 0 {
 		t.Errorf("%d deliveries stalled", n)
 	}
-	if n := count(t, db, "sonicus.deliveries"); n != publishers*each*2 {
+	if n := count(t, db, "sonicus.deliveries"); n != 2*publishers*(8*3+7*2) {
 		t.Errorf("%d deliveries", n)
+	}
+	if n := count(t, db, `sonicus.deliveries WHERE status <> 'sent' OR attempt_count <> 1`); n != 0 {
+		t.Errorf("%d deliveries were not settled exactly once", n)
+	}
+	booksAgreeBut(t, db, "an organization has one organization.created event")
+}
+
+// publishAll commits one event of each organization in one transaction.
+func publishAll(t *testing.T, db *sqlx.DB, organizations []uuid.UUID) {
+	err := postgres.InTx(context.WithoutCancel(t.Context()), db, func(tx *sqlx.Tx, now time.Time) error {
+		for _, org := range organizations {
+			ev, err := event.NewOrganizationCreated(postgres.NewID(now), now, event.Organization{ID: org}, nil)
+			if err != nil {
+				return err
+			}
+			if _, err := outbox.Publish(t.Context(), tx, ev); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -317,35 +307,41 @@ func isClosed(done <-chan struct{}) bool {
 	}
 }
 
-// settleSome does to the queue what settling does: it takes rows that are due out
-// in the order of their ids, and then lets the next of their streams follow.
-func settleSome(ctx context.Context, db *sqlx.DB) (taken int, err error) {
-	err = postgres.InTx(ctx, db, func(tx *sqlx.Tx, _ time.Time) error {
-		var done []struct {
-			Endpoint     uuid.UUID `db:"endpoint_id"`
-			Organization uuid.UUID `db:"organization_id"`
-			Before       int       `db:"before"`
+// settleSome claims what is due and settles it as sent.
+func settleSome(ctx context.Context, db *sqlx.DB) (int, error) {
+	work, err := outbox.Sweep(ctx, db, 0)
+	if err != nil || len(work) == 0 {
+		return 0, err
+	}
+	var asks []outbox.Ask
+	for _, w := range work {
+		asks = append(asks, outbox.Ask{Lane: w.Lane, Most: 3})
+	}
+	claimed, _, err := outbox.Claim(ctx, db, asks)
+	if err != nil || len(claimed) == 0 {
+		return len(claimed), err
+	}
+	var results []outbox.Result
+	streams := map[string]bool{}
+	for _, c := range claimed {
+		stream := c.EndpointID.String() + c.OrganizationID.UUID.String()
+		if streams[stream] {
+			return 0, fmt.Errorf("two deliveries of a stream were claimed at once")
 		}
-		err := tx.SelectContext(ctx, &done, `WITH due AS (
-				SELECT delivery_id FROM sonicus.queue WHERE due_at IS NOT NULL ORDER BY delivery_id LIMIT 3 FOR UPDATE SKIP LOCKED
-			)
-			DELETE FROM sonicus.queue q USING due WHERE q.delivery_id = due.delivery_id
-			RETURNING q.endpoint_id, q.organization_id, (SELECT count(*) FROM sonicus.queue b
-				WHERE b.endpoint_id = q.endpoint_id AND b.organization_id = q.organization_id AND b.position < q.position) AS before`)
-		if err != nil {
-			return err
-		}
-		for _, d := range done {
-			if d.Before > 0 {
-				return fmt.Errorf("overtook %d deliveries", d.Before)
-			}
-			if _, err := tx.ExecContext(ctx, `UPDATE sonicus.queue SET due_at = clock_timestamp() WHERE due_at IS NULL AND delivery_id =
-				(SELECT delivery_id FROM sonicus.queue WHERE endpoint_id = $1 AND organization_id = $2 ORDER BY position LIMIT 1)`, d.Endpoint, d.Organization); err != nil {
-				return err
-			}
-		}
-		taken = len(done)
-		return nil
+		streams[stream] = true
+		results = append(results, sent(c))
+	}
+	return len(claimed), postgres.InTx(ctx, db, func(tx *sqlx.Tx, _ time.Time) error {
+		_, err := settleIn(ctx, tx, results...)
+		return err
 	})
-	return taken, err
+}
+
+// settleIn settles as the dispatcher does, and returns the endpoints of what
+// follows.
+func settleIn(ctx context.Context, tx *sqlx.Tx, results ...outbox.Result) ([]uuid.UUID, error) {
+	if _, err := outbox.Settle(ctx, tx, "test", results); err != nil {
+		return nil, err
+	}
+	return outbox.Promote(ctx, tx, results)
 }

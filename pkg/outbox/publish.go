@@ -24,7 +24,7 @@ import (
 // id is sonicus.delivery_id($1, endpoint_id, 1) written out, with what of it is
 // the event's as $7: Postgres cannot inline that function.
 const publish = `matched AS MATERIALIZED (
-    SELECT e.id AS endpoint_id, 1 + e.max_retries AS max_attempts, e.ordering = 'organization' AND $3::uuid IS NOT NULL AS ordered,
+    SELECT e.id AS endpoint_id, 1 + e.max_retries AS max_attempts, e.ordering = 'organization' AND $3::uuid IS NOT NULL AND $2 NOT LIKE 'webhook.%' AS ordered,
            ($7 || substr(h, 1, 3) || translate(substr(h, 4, 1), '0123456789abcdef', '89ab89ab89ab89ab') || substr(h, 5, 15))::uuid AS id
     FROM sonicus.endpoints e CROSS JOIN LATERAL (SELECT md5($1::uuid::text || e.id::text || '1') AS h) h
     WHERE e.is_active AND e.deleted_at IS NULL
@@ -46,36 +46,15 @@ const publish = `matched AS MATERIALIZED (
 )
 SELECT n.endpoint_id, n.ordered FROM new n`
 
-// turn makes those who publish for one organization at the same time wait for
-// each other before they look at the queue.
-const turn = `SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text, 6))`
-
 // follow queues the deliveries to endpoints that want those of an organization
-// one after another. A row that has another before it waits for that to be done.
-//
-// The last row of each stream is locked until this transaction ends, so that
-// whoever deletes it finds our row and lets it follow. When it is being deleted
-// already, the lock is waited for and then there is nothing left to lock: our row
-// is the first. Settling locks queue rows in the order of their ids, and so does
-// this, or the two could deadlock.
+// one after another. A row that has another before it waits for that to be done;
+// see [takeTurns].
 const follow = `
-WITH new AS (
-    SELECT e.id AS endpoint_id,
-           (SELECT q.delivery_id FROM sonicus.queue q
-            WHERE q.endpoint_id = e.id AND q.organization_id = $2 AND q.position IS NOT NULL
-            ORDER BY q.position DESC LIMIT 1) AS last
-    FROM unnest($3::uuid[]) AS e (id)
-), behind AS MATERIALIZED (
-    SELECT q.endpoint_id
-    FROM sonicus.queue q
-    WHERE q.delivery_id = ANY (ARRAY(SELECT n.last FROM new n))
-    ORDER BY q.delivery_id
-    FOR KEY SHARE
-)
 INSERT INTO sonicus.queue (delivery_id, endpoint_id, organization_id, position, due_at)
-SELECT sonicus.delivery_id($1, n.endpoint_id, 1), n.endpoint_id, $2, nextval('sonicus.queue_position'),
-       CASE WHEN b.endpoint_id IS NULL THEN clock_timestamp() END
-FROM new n LEFT JOIN behind b USING (endpoint_id)`
+SELECT sonicus.delivery_id($1, e.id, 1), e.id, $2, nextval('sonicus.queue_position'),
+       CASE WHEN NOT EXISTS (SELECT FROM sonicus.queue q
+                             WHERE q.endpoint_id = e.id AND q.organization_id = $2 AND q.position IS NOT NULL) THEN clock_timestamp() END
+FROM unnest($3::uuid[]) AS e (id)`
 
 // A Statement publishes events; see [With].
 type Statement struct{ text string }
@@ -108,7 +87,7 @@ var (
 // Endpoints with the ordering "organization" get what is published about one
 // organization in the order of the commits: the second transaction waits here for
 // the first. One that publishes about several organizations should do so in the
-// order of their ids, or two of them may deadlock.
+// order of their ids, as those who settle do, or two of them may deadlock.
 func Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope) ([]uuid.UUID, error) {
 	return alone.Publish(ctx, tx, ev)
 }
@@ -135,7 +114,7 @@ func (s Statement) Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope, 
 		}
 	}
 	if len(ordered) > 0 {
-		if _, err := tx.ExecContext(ctx, turn, ev.OrganizationID); err != nil {
+		if err := takeTurns(ctx, tx, *ev.OrganizationID); err != nil {
 			return nil, fmt.Errorf("publish %s in order: %w", ev.Type, err)
 		}
 		if _, err := tx.ExecContext(ctx, follow, ev.ID, ev.OrganizationID, ordered); err != nil {

@@ -71,13 +71,19 @@ RETURNING delivery_id`
 // Settle records results in the caller's transaction: the attempts, the new
 // state of the deliveries, and the queue. It returns the deliveries whose result
 // came late, after the lease had been taken over; nothing else of them changes.
-// Settling the same results again changes nothing.
+// Settling the same results again changes nothing. [Promote] belongs into the same
+// transaction.
 //
 // dispatcher names the process in the log of attempts.
 func Settle(ctx context.Context, tx *sqlx.Tx, dispatcher string, results []Result) ([]uuid.UUID, error) {
 	var c columns
 	for _, r := range results {
 		c.add(r)
+	}
+	if organizations := ofStreams(results); len(organizations) > 0 {
+		if err := takeTurns(ctx, tx, organizations...); err != nil {
+			return nil, fmt.Errorf("settle: %w", err)
+		}
 	}
 	var late []uuid.UUID
 	err := tx.SelectContext(ctx, &late, settle, c.arguments(dispatcher)...)
