@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/outbox"
@@ -223,7 +222,7 @@ func TestPaceOfOneEndpointHoldsUpNoOther(t *testing.T) {
 	}
 	claimed, visits := ask(t, db, first(paced, 20), first(free, 20))
 	if lanes := byEndpoint(claimed); lanes[paced] != 0 || lanes[free] != 20 {
-		t.Errorf("claimed %v", map[uuid.UUID]int(lanes))
+		t.Errorf("claimed %v", lanes)
 	}
 	for _, v := range visits {
 		if (v.AgainIn > 0) != (v.EndpointID == paced) {

@@ -54,5 +54,5 @@ func orphaned(name string) bool {
 		return false
 	}
 	pid, err := strconv.Atoi(m[1])
-	return err == nil && syscall.Kill(pid, 0) == syscall.ESRCH //nolint:errorlint // Kill returns a bare Errno
+	return err == nil && syscall.Kill(pid, 0) == syscall.ESRCH
 }

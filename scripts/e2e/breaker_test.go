@@ -111,7 +111,7 @@ func TestReceiverThatRefusesConnectionsRecoversByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &receiver{t: t, answer: func(int, *http.Request) int { return http.StatusOK }}
-	r.Server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: r}} //nolint:gosec // a test's
+	r.Server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: r}}
 	r.Start()
 	t.Cleanup(r.Close)
 	svc.drained()

@@ -9,7 +9,7 @@ import (
 
 // flaky answers one in n requests with 500.
 func flaky(n int) int {
-	if rand.IntN(n) == 0 { //nolint:gosec // no secret
+	if rand.IntN(n) == 0 {
 		return http.StatusInternalServerError
 	}
 	return http.StatusOK

@@ -69,15 +69,12 @@ func (p *publisher) publish(organizations ...uuid.UUID) error {
 	})
 }
 
-// publishEach publishes n events of each organization, one per transaction, as the
-// api does. With an ordered endpoint, a transaction over several organizations
-// locks rows in another order than those who settle, and the two can deadlock.
+// publishEach publishes n events of each organization, the nth of all in one
+// transaction, in the order of their ids.
 func (p *publisher) publishEach(n int, organizations ...uuid.UUID) error {
 	for range n {
-		for _, id := range organizations {
-			if err := p.publish(id); err != nil {
-				return err
-			}
+		if err := p.publish(organizations...); err != nil {
+			return err
 		}
 	}
 	return nil
