@@ -137,14 +137,16 @@ func TestSettlingTheRowBeforeWaitsForThePublisher(t *testing.T) {
 	}
 	promoted := make(chan int, 1)
 	go func() {
-		err := postgres.InTx(context.WithoutCancel(t.Context()), db, func(tx *sqlx.Tx, _ time.Time) error {
+		n := 0
+		err := postgres.InTx(t.Context(), db, func(tx *sqlx.Tx, _ time.Time) error {
 			next, err := settleIn(t.Context(), tx, sent(head))
-			promoted <- len(next)
+			n = len(next)
 			return err
 		})
 		if err != nil {
 			t.Error(err)
 		}
+		promoted <- n
 	}()
 	awaitBlocked(t, db, 1)
 	if err := publishing.Commit(); err != nil {
