@@ -272,7 +272,7 @@ func partitionPlans(t *testing.T, db *sqlx.DB, x *explainer) {
 	for _, id := range ids {
 		c.add(Result{Claimed: Claimed{DeliveryID: id, Token: 1}, StartedAt: time.Now(), HTTPStatus: 200, Status: Sent})
 	}
-	today := time.Unix(0, 0).AddDate(0, 0, int(day(ids[0]))).UTC().Format("_20060102") //nolint:gosec // a number of days
+	today := time.Unix(0, 0).AddDate(0, 0, int(day(ids[0]))).UTC().Format("_20060102")
 	for name, steps := range map[string][]node{
 		"load":   x.run(load, pq.Array(ids), low, high),
 		"settle": x.run(settle, c.arguments("test")...),
