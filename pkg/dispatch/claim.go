@@ -27,6 +27,8 @@ const (
 	// sweepShare bounds the time spent on sweeps, which a long transaction in the
 	// database can make slow: they pause for so many times their own duration.
 	sweepShare = 20
+	// sweepLatest bounds that pause: a sweep that hung tells nothing of the next.
+	sweepLatest = 30 * time.Second
 	// sweepTimeout bounds one.
 	sweepTimeout = 15 * time.Second
 )
@@ -105,7 +107,7 @@ func (d *Dispatcher) sweepLoop(ctx context.Context) {
 		} else if ctx.Err() == nil {
 			d.log.Warn("sweep failed, trying again", slog.Any("error", err))
 		}
-		pause(ctx, nil, max(min(sweepEvery, d.settings.PollInterval*5), sweepShare*time.Since(began)))
+		pause(ctx, nil, max(min(sweepEvery, d.settings.PollInterval*5), min(sweepShare*time.Since(began), sweepLatest)))
 	}
 }
 

@@ -183,3 +183,76 @@ func TestStoppingWithoutADatabaseSaysWhatIsNotRecorded(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 }
+
+func TestForgottenReceiverKeepsItsLimit(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "http://127.0.0.1:1/")
+	b.exec(t, `UPDATE sonicus.endpoints SET max_concurrency = 1`)
+	b.publish(t, 1)
+	claimed, _, err := outbox.Claim(t.Context(), b.db, []outbox.Ask{{Lane: outbox.Lane{EndpointID: b.endpoint}, Most: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.endpoints.refresh(t.Context(), claimed); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.lanes.receiverOf(b.endpoint).window; got != 1 {
+			t.Errorf("%d requests at once, want 1", got)
+		}
+		b.lanes.stale(time.Now().Add(time.Hour), time.Minute)
+	}
+}
+
+// Of a queue's row without its delivery nothing can be sent; the others of the same
+// claim are.
+func TestQueueRowWithoutDeliveryHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(receiver.Close)
+	b := newBench(t, receiver.URL)
+	b.publish(t, 3)
+	b.exec(t, `DELETE FROM sonicus.deliveries WHERE id = (SELECT delivery_id FROM sonicus.queue ORDER BY due_at LIMIT 1)`)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx, context.Background()) }()
+	eventually(t, "the others to be sent, and the row to be put off", func() bool {
+		return b.count(t, `sonicus.deliveries WHERE status = 'sent'`) == 2 && b.count(t, `sonicus.queue WHERE due_at > now() + interval '23 hours'`) == 1
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that was frozen inside a transaction must not stop everyone else.
+func TestFrozenPeerReleasesItsLocks(t *testing.T) {
+	t.Parallel()
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(receiver.Close)
+	b := newBench(t, receiver.URL)
+	b.publish(t, 3)
+	frozen, thawed := make(chan struct{}), make(chan struct{})
+	peer := make(chan error, 1)
+	go func() {
+		peer <- postgres.InTx(t.Context(), b.db, func(tx *postgres.Tx, _ time.Time) error {
+			_, err := tx.ExecContext(t.Context(), `SELECT FROM sonicus.lanes FOR NO KEY UPDATE`)
+			close(frozen)
+			<-thawed
+			return err
+		})
+	}()
+	<-frozen
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx, context.Background()) }()
+	eventually(t, "all to be recorded", func() bool { return b.count(t, `sonicus.queue`) == 0 })
+	cancel()
+	close(thawed)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := <-peer; !postgres.Unavailable(err) {
+		t.Errorf("the frozen peer's transaction ended with %v, want that the server is not available", err)
+	}
+}
