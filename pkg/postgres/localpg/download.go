@@ -87,7 +87,11 @@ func aptDownload(ctx context.Context, apt, dir, name string) error {
 	if err := runTool(ctx, "/", apt, append(download, apart...)...); err == nil {
 		return nil
 	}
-	apart = append(apart, "-o", "Dir::State::Lists="+filepath.Join(dir, "lists")) // a fresh image has none
+	lists := filepath.Join(dir, "lists")                                        // a fresh image has none
+	if err := os.MkdirAll(filepath.Join(lists, "partial"), 0o755); err != nil { //nolint:gosec // apt's own mode
+		return err
+	}
+	apart = append(apart, "-o", "Dir::State::Lists="+lists)
 	if err := runTool(ctx, "/", apt, append([]string{"update"}, apart...)...); err != nil {
 		return err
 	}
