@@ -17,13 +17,14 @@ ALTER TABLE sonicus.queue
     ADD organization_id uuid,
     ADD position        bigint,
     ALTER due_at DROP NOT NULL,
-    ADD CONSTRAINT queue_lease_check CHECK ((lease_token IS NULL) = (lease_until IS NULL) AND isfinite(lease_until)),
     ADD CONSTRAINT queue_order_check CHECK ((position IS NULL) = (organization_id IS NULL) AND (due_at IS NOT NULL OR position IS NOT NULL)),
     SET (fillfactor = 40);
 UPDATE sonicus.queue q
 SET lease_until = CASE WHEN q.lease_token IS NOT NULL THEN q.due_at END, retry = d.status = 'retrying'
 FROM sonicus.deliveries d
 WHERE d.id = q.delivery_id;
+ALTER TABLE sonicus.queue
+    ADD CONSTRAINT queue_lease_check CHECK ((lease_token IS NULL) = (lease_until IS NULL) AND isfinite(lease_until));
 CREATE INDEX queue_lane_idx ON sonicus.queue (retry, endpoint_id, due_at);
 CREATE UNIQUE INDEX queue_order_idx ON sonicus.queue (endpoint_id, organization_id, position) WHERE position IS NOT NULL;
 CREATE SEQUENCE sonicus.queue_position AS bigint;
