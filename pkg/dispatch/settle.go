@@ -280,7 +280,8 @@ func (s *settler) learned(results []outbox.Result, outcomes []outbox.Outcome, do
 		}
 	}
 	for _, d := range done.disabled {
-		s.log.Error("endpoint switched off", slog.String("endpoint_id", d.ID.String()), slog.String("disabled_reason", d.Reason))
+		s.log.Error("endpoint switched off", slog.String("endpoint_id", d.ID.String()), slog.String("endpoint_name", d.Name),
+			slog.String("url", withoutQuery(d.URL)), slog.String("disabled_reason", d.Reason))
 	}
 }
 
