@@ -90,7 +90,6 @@ func (d *Dispatcher) look(ctx context.Context, now time.Time, looked *time.Time)
 	}
 	*looked = now
 	d.lanes.found(now, work)
-	d.giveBackStale(now)
 	return nil
 }
 
@@ -198,19 +197,22 @@ func (d *Dispatcher) giveUpLease(c outbox.Claimed) {
 }
 
 // withdraw takes back what was claimed for an endpoint whose breaker has opened;
-// the next look gives the leases back.
+// staleLoop gives the leases back.
 func (d *Dispatcher) withdraw(id uuid.UUID) {
 	for _, c := range d.lanes.withdraw(time.Now(), id) {
 		d.giveUpLease(c)
 	}
 }
 
-// giveBackStale returns what waits for receivers that have become slow.
-func (d *Dispatcher) giveBackStale(now time.Time) {
-	for _, c := range d.lanes.stale(now, staleAfter) {
-		d.giveUpLease(c)
+// staleLoop returns what waits for receivers that have become slow, until ctx ends.
+func (d *Dispatcher) staleLoop(ctx context.Context) {
+	for ctx.Err() == nil {
+		for _, c := range d.lanes.stale(time.Now(), staleAfter) {
+			d.giveUpLease(c)
+		}
+		d.releaseAll(claimTimeout)
+		pause(ctx, nil, staleAfter)
 	}
-	d.releaseAll(claimTimeout)
 }
 
 // trouble says once that the database does not answer, and again every minute or
