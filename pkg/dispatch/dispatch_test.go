@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,7 +28,9 @@ type bench struct {
 	endpoint uuid.UUID
 }
 
-func newBench(t *testing.T, url string) *bench {
+func newBench(t *testing.T, url string) *bench { t.Helper(); return newBenchFor(t, url, 4, 4) }
+
+func newBenchFor(t *testing.T, url string, concurrency, perEndpoint int) *bench {
 	t.Helper()
 	db := pgtest.New(t)
 	sender, err := webhook.NewSender(webhook.Options{Guard: webhook.NewGuard(webhook.Policy{
@@ -41,7 +44,7 @@ func newBench(t *testing.T, url string) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{db: db, endpoint: uuid.New(), Dispatcher: New(db, sender, box, Settings{
-		Name: "test", Concurrency: 4, PerEndpoint: 4, PollInterval: 20 * time.Millisecond, Grace: time.Minute,
+		Name: "test", Concurrency: concurrency, PerEndpoint: perEndpoint, PollInterval: 20 * time.Millisecond, Grace: time.Minute,
 		Retry: Schedule{Initial: time.Hour, Multiplier: 1, Max: time.Hour},
 	}, slog.New(slog.DiscardHandler))}
 	b.exec(t, `INSERT INTO sonicus.endpoints (id, url, name, events, created_at, updated_at) VALUES ($1, $2, 'test', '["*"]', now(), now())`, b.endpoint, url)
@@ -254,5 +257,50 @@ func TestFrozenPeerReleasesItsLocks(t *testing.T) {
 	}
 	if err := <-peer; !postgres.Unavailable(err) {
 		t.Errorf("the frozen peer's transaction ended with %v, want that the server is not available", err)
+	}
+}
+
+// What a receiver that stalled has missed of its rate is not made up for in a burst.
+func TestRateHoldsAfterTheReceiverHasStalled(t *testing.T) {
+	t.Parallel()
+	const rate, atOnce, events = 100, 8, 300
+	var mu sync.Mutex
+	var begun []time.Time
+	stall := make(chan struct{})
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		mu.Lock()
+		begun = append(begun, time.Now())
+		n := len(begun)
+		mu.Unlock()
+		if n > 60 && n <= 60+atOnce {
+			<-stall
+		}
+	}))
+	t.Cleanup(receiver.Close)
+	b := newBenchFor(t, receiver.URL, 64, atOnce)
+	b.exec(t, `UPDATE sonicus.endpoints SET rate_limit = $1`, rate)
+	b.publish(t, events)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx, context.Background()) }()
+	count := func() int { mu.Lock(); defer mu.Unlock(); return len(begun) }
+	eventually(t, "the receiver to hold all that it gets", func() bool { return count() == 60+atOnce })
+	<-time.After(900 * time.Millisecond) // a stall of nearly a second
+	close(stall)
+	eventually(t, "all to arrive", func() bool { return count() == events })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	most := 0
+	for i := range begun {
+		n := 0
+		for j := i; j < len(begun) && begun[j].Sub(begun[i]) < time.Second; j++ {
+			n++
+		}
+		most = max(most, n)
+	}
+	if most > rate+rate/10+atOnce { // what may be claimed ahead, and what the host holds up
+		t.Errorf("%d requests within a second at %d per second", most, rate)
 	}
 }
