@@ -65,7 +65,7 @@ func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, mad
 	}
 	r := d.sender.Send(ctx, webhook.Request{
 		Target: to.target, EventType: c.EventType, EventID: c.EventID, EventTime: event.Timestamp(c.EventTime).String(),
-		DeliveryID: c.DeliveryID, Attempt: c.AttemptCount + 1, Body: []byte(c.Payload), Timeout: to.timeout,
+		DeliveryID: c.DeliveryID, Attempt: c.AttemptCount + 1, Body: c.Payload, Timeout: to.timeout,
 	})
 	if r.Reason != "" && ctx.Err() != nil { // cut off by a stop, which says nothing of the receiver
 		c.TookOver = true // it may have been received
@@ -78,7 +78,7 @@ func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, mad
 }
 
 func result(c outbox.Claimed, r webhook.Result, o outcome, started time.Time) outbox.Result {
-	c.Payload = "" // has been sent
+	c.Payload = nil // has been sent
 	return outbox.Result{
 		Claimed: c, StartedAt: started, Took: r.Took,
 		HTTPStatus: r.StatusCode, Reason: string(r.Reason), Error: r.Error,

@@ -59,13 +59,13 @@ type Lane struct {
 // Claimed is a delivery under a lease.
 type Claimed struct {
 	Lane
-	DeliveryID   uuid.UUID     `db:"delivery_id"`
-	EventID      uuid.UUID     `db:"event_id"`
-	EventType    string        `db:"event_type"`
-	EventTime    time.Time     `db:"event_time"`
-	Payload      postgres.JSON `db:"payload"`
-	AttemptCount int           `db:"attempt_count"`
-	MaxAttempts  int           `db:"max_attempts"`
+	DeliveryID   uuid.UUID `db:"delivery_id"`
+	EventID      uuid.UUID `db:"event_id"`
+	EventType    string    `db:"event_type"`
+	EventTime    time.Time `db:"event_time"`
+	Payload      []byte    `db:"payload"` // exactly what is sent
+	AttemptCount int       `db:"attempt_count"`
+	MaxAttempts  int       `db:"max_attempts"`
 
 	OrganizationID  uuid.NullUUID `db:"organization_id"`  // set when the organization's deliveries go one after another
 	DueAt           time.Time     `db:"due_at"`           // by the database's clock
