@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,18 +81,7 @@ func insert(ctx context.Context, tx *sqlx.Tx, key newKey) error {
 	if err != nil {
 		return fmt.Errorf("insert key: %w", err)
 	}
-	shown, err := json.Marshal(key)
-	if err != nil {
-		return fmt.Errorf("encode for the audit trail: %w", err)
-	}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO sonicus.audit_log (id, at, actor, action, object_type, object_id, after)
-		VALUES ($1, $2, $3, 'api_key.create', 'api_key', $4, $5)`,
-		postgres.NewID(key.Created), key.Created, commandLine, key.ID.String(), postgres.JSON(shown))
-	if err != nil {
-		return fmt.Errorf("insert audit row: %w", err)
-	}
-	return nil
+	return Record(ctx, tx, key.Created, Change{Action: "api_key.create", ObjectType: "api_key", ObjectID: key.ID, After: key})
 }
 
 func check(name string, role Role, lifetime time.Duration) []problem.Field {
