@@ -29,10 +29,10 @@ build: ## Build bin/api and bin/dispatcher, static
 	@CGO_ENABLED=0 go build $(FLAGS) -o bin/ ./cmd/api ./cmd/dispatcher
 
 # A benchmark and no test: targets that are missed do not make it fail.
-BENCH := $(if $(RATIO),--ratio $(RATIO)) $(if $(QUICK),--quick) $(if $(JSON),--json)
+BENCH := $(if $(RATIO),--ratio $(RATIO)) $(if $(QUICK),--quick) $(if $(JSON),--json) $(if $(EXPLAIN),--explain)
 
 .PHONY: bench
-bench: benchbuild ## Measure the ratios (RATIO=R1,W: these alone; QUICK=1: a smoke run; JSON=1)
+bench: benchbuild ## Measure the ratios (RATIO=R1,W: these alone; QUICK=1: a smoke run; JSON=1; EXPLAIN=1: plans instead)
 	@exec bin/bench $(BENCH)
 
 .PHONY: profile

@@ -17,13 +17,14 @@ ALTER TABLE sonicus.queue
     ADD organization_id uuid,
     ADD position        bigint,
     ALTER due_at DROP NOT NULL,
-    ADD CONSTRAINT queue_lease_check CHECK ((lease_token IS NULL) = (lease_until IS NULL) AND isfinite(lease_until)),
     ADD CONSTRAINT queue_order_check CHECK ((position IS NULL) = (organization_id IS NULL) AND (due_at IS NOT NULL OR position IS NOT NULL)),
     SET (fillfactor = 40);
 UPDATE sonicus.queue q
 SET lease_until = CASE WHEN q.lease_token IS NOT NULL THEN q.due_at END, retry = d.status = 'retrying'
 FROM sonicus.deliveries d
 WHERE d.id = q.delivery_id;
+ALTER TABLE sonicus.queue
+    ADD CONSTRAINT queue_lease_check CHECK ((lease_token IS NULL) = (lease_until IS NULL) AND isfinite(lease_until));
 CREATE INDEX queue_lane_idx ON sonicus.queue (retry, endpoint_id, due_at);
 CREATE UNIQUE INDEX queue_order_idx ON sonicus.queue (endpoint_id, organization_id, position) WHERE position IS NOT NULL;
 CREATE SEQUENCE sonicus.queue_position AS bigint;
@@ -141,7 +142,9 @@ SELECT e.id,
        (SELECT l.failing_since FROM sonicus.lanes l WHERE l.endpoint_id = e.id) AS failing_since,
        e.rate_limit,
        e.max_concurrency,
-       e.ordering
+       e.ordering,
+       e.breaker_failures,
+       e.breaker_max_open_seconds
 FROM sonicus.endpoints e
 WHERE e.deleted_at IS NULL;
 
@@ -190,6 +193,8 @@ COMMENT ON COLUMN sonicus.webhook_endpoints.failing_since IS 'First failed attem
 COMMENT ON COLUMN sonicus.webhook_endpoints.rate_limit IS 'Attempts per second over all dispatchers; NULL: no limit.';
 COMMENT ON COLUMN sonicus.webhook_endpoints.max_concurrency IS 'Attempts in flight per dispatcher; NULL: the dispatcher''s own limit.';
 COMMENT ON COLUMN sonicus.webhook_endpoints.ordering IS 'none, or organization: one delivery of an organization after another.';
+COMMENT ON COLUMN sonicus.webhook_endpoints.breaker_failures IS 'Failures in a row that open the breaker; 0: never, NULL: as the dispatcher is set.';
+COMMENT ON COLUMN sonicus.webhook_endpoints.breaker_max_open_seconds IS 'Longest time between two probes, NULL: as the dispatcher is set.';
 
 COMMENT ON VIEW sonicus.webhook_deliveries IS 'Every delivery with its state; payload and answer are read only when selected.';
 COMMENT ON COLUMN sonicus.webhook_deliveries.id IS 'UUID; sent as X-Sonicus-Delivery-ID.';

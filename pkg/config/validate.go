@@ -160,6 +160,10 @@ func (c *Config) checkBreaker(check func(name, text string)) {
 	check("SONICUS_BREAKER_FAILURES", outside(c.BreakerFailures, 0, 1000))
 	check("SONICUS_BREAKER_MAX_OPEN", outside(c.BreakerMaxOpen, time.Millisecond, 24*time.Hour))
 	check("SONICUS_BREAKER_FIRST_OPEN", outside(c.BreakerFirstOpen, time.Millisecond, 24*time.Hour))
+	if c.BreakerMaxOpen > 0 && c.BreakerFirstOpen > c.BreakerMaxOpen {
+		check("SONICUS_BREAKER_FIRST_OPEN", fmt.Sprintf("is %v, longer than SONICUS_BREAKER_MAX_OPEN (%v); write a shorter one, or a longer maximum",
+			short(c.BreakerFirstOpen), short(c.BreakerMaxOpen)))
+	}
 	check("SONICUS_DISABLE_AFTER", outside(c.DisableAfter, 0, 365*24*time.Hour))
 }
 
@@ -218,7 +222,7 @@ func (c Config) Warnings() []string {
 // that look like settings and are not: a misspelled one would otherwise be
 // ignored in silence. What only the other program reads is known too.
 func Unknown(environ []string) []string {
-	known := map[string]bool{}
+	known := map[string]bool{"SONICUS_CACHE_DIR": true} // make's
 	for _, d := range Describe() {
 		known[d.Name], known[d.Alias] = true, true
 		known[d.Name+"_FILE"] = d.Secret

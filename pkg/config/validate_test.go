@@ -53,6 +53,7 @@ func TestProblemsNameTheVariableAndWhatToWrite(t *testing.T) {
 		{"SONICUS_SHUTDOWN_GRACE", "-1s", "SONICUS_SHUTDOWN_GRACE is -1s, outside of its range; write 1ms to 1h"},
 		{"SONICUS_RETRY_INITIAL", "0s", "SONICUS_RETRY_INITIAL is 0s, outside of its range; write 1ms to 24h"},
 		{"SONICUS_RETRY_MAX_INTERVAL", "25h", "SONICUS_RETRY_MAX_INTERVAL is 25h, outside of its range; write 1ms to 24h"},
+		{"SONICUS_BREAKER_MAX_OPEN", "1s", "SONICUS_BREAKER_FIRST_OPEN is 5s, longer than SONICUS_BREAKER_MAX_OPEN (1s); write a shorter one, or a longer maximum"},
 		{"SONICUS_RETRY_MAX_INTERVAL", "1s", "SONICUS_RETRY_INITIAL is 10s, longer than SONICUS_RETRY_MAX_INTERVAL (1s); write a shorter one, or a longer maximum"},
 		{"SONICUS_RETRY_MULTIPLIER", "0.9", "SONICUS_RETRY_MULTIPLIER is 0.9, outside of its range; write 1 to 100"},
 		{"SONICUS_RETRY_MULTIPLIER", "NaN", "SONICUS_RETRY_MULTIPLIER is NaN, outside of its range; write 1 to 100"},

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
@@ -22,6 +24,7 @@ const unreadableWait = time.Minute
 var (
 	errLeaseTooOld     = errors.New("the lease is too old to begin an attempt")
 	errUnknownEndpoint = errors.New("the endpoint does not exist")
+	errNoDelivery      = errors.New("the queue has work of a delivery that does not exist")
 )
 
 // attempt makes one request, first or retry alike, and hands the result over. The
@@ -36,9 +39,13 @@ func (d *Dispatcher) attempt(ctx context.Context, c outbox.Claimed) (took time.D
 
 // try makes the request; made is false when the lease was given back instead.
 func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, made bool) {
-	to := d.endpoints.of(c.EndpointID)
-	if to == nil {
-		d.postpone(c, unreadableWait, errUnknownEndpoint)
+	if c.EventID == uuid.Nil { // the books are broken
+		d.postpone(c, parkedFor, errNoDelivery)
+		return finished{}, false
+	}
+	to, err := d.endpoints.of(ctx, c)
+	if err != nil {
+		d.postpone(c, unreadableWait, err)
 		return finished{}, false
 	}
 	if to.keysErr != nil {
@@ -47,9 +54,7 @@ func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, mad
 		d.postpone(c, unreadableWait, fmt.Errorf("signing secret unreadable: %w", to.keysErr))
 		return finished{}, false
 	}
-	if c.StartIn > 0 {
-		pause(ctx, nil, time.Until(c.ClaimedAt.Add(c.StartIn)))
-	}
+	pause(ctx, nil, max(time.Until(c.StartAt), 0))
 	started := time.Now()
 	if !c.MayStart(started, to.timeout) { // the process was stopped, or starved, since the claim
 		d.postpone(c, 0, errLeaseTooOld)
@@ -63,6 +68,7 @@ func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, mad
 		DeliveryID: c.DeliveryID, Attempt: c.AttemptCount + 1, Body: []byte(c.Payload), Timeout: to.timeout,
 	})
 	if r.Reason != "" && ctx.Err() != nil { // cut off by a stop, which says nothing of the receiver
+		c.TookOver = true // it may have been received
 		d.giveUpLease(c)
 		return finished{}, false
 	}

@@ -27,6 +27,8 @@ const (
 	// sweepShare bounds the time spent on sweeps, which a long transaction in the
 	// database can make slow: they pause for so many times their own duration.
 	sweepShare = 20
+	// sweepLatest bounds that pause: a sweep that hung tells nothing of the next.
+	sweepLatest = 30 * time.Second
 	// sweepTimeout bounds one.
 	sweepTimeout = 15 * time.Second
 )
@@ -88,7 +90,6 @@ func (d *Dispatcher) look(ctx context.Context, now time.Time, looked *time.Time)
 	}
 	*looked = now
 	d.lanes.found(now, work)
-	d.giveBackStale(now)
 	return nil
 }
 
@@ -105,7 +106,7 @@ func (d *Dispatcher) sweepLoop(ctx context.Context) {
 		} else if ctx.Err() == nil {
 			d.log.Warn("sweep failed, trying again", slog.Any("error", err))
 		}
-		pause(ctx, nil, max(min(sweepEvery, d.settings.PollInterval*5), sweepShare*time.Since(began)))
+		pause(ctx, nil, max(min(sweepEvery, d.settings.PollInterval*5), min(sweepShare*time.Since(began), sweepLatest)))
 	}
 }
 
@@ -196,19 +197,22 @@ func (d *Dispatcher) giveUpLease(c outbox.Claimed) {
 }
 
 // withdraw takes back what was claimed for an endpoint whose breaker has opened;
-// the next look gives the leases back.
+// staleLoop gives the leases back.
 func (d *Dispatcher) withdraw(id uuid.UUID) {
 	for _, c := range d.lanes.withdraw(time.Now(), id) {
 		d.giveUpLease(c)
 	}
 }
 
-// giveBackStale returns what waits for receivers that have become slow.
-func (d *Dispatcher) giveBackStale(now time.Time) {
-	for _, c := range d.lanes.stale(now, staleAfter) {
-		d.giveUpLease(c)
+// staleLoop returns what waits for receivers that have become slow, until ctx ends.
+func (d *Dispatcher) staleLoop(ctx context.Context) {
+	for ctx.Err() == nil {
+		for _, c := range d.lanes.stale(time.Now(), staleAfter) {
+			d.giveUpLease(c)
+		}
+		d.releaseAll(claimTimeout)
+		pause(ctx, nil, staleAfter)
 	}
-	d.releaseAll(claimTimeout)
 }
 
 // trouble says once that the database does not answer, and again every minute or

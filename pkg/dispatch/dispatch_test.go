@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,7 +28,9 @@ type bench struct {
 	endpoint uuid.UUID
 }
 
-func newBench(t *testing.T, url string) *bench {
+func newBench(t *testing.T, url string) *bench { t.Helper(); return newBenchFor(t, url, 4, 4) }
+
+func newBenchFor(t *testing.T, url string, concurrency, perEndpoint int) *bench {
 	t.Helper()
 	db := pgtest.New(t)
 	sender, err := webhook.NewSender(webhook.Options{Guard: webhook.NewGuard(webhook.Policy{
@@ -41,7 +44,7 @@ func newBench(t *testing.T, url string) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{db: db, endpoint: uuid.New(), Dispatcher: New(db, sender, box, Settings{
-		Name: "test", Concurrency: 4, PerEndpoint: 4, PollInterval: 20 * time.Millisecond, Grace: time.Minute,
+		Name: "test", Concurrency: concurrency, PerEndpoint: perEndpoint, PollInterval: 20 * time.Millisecond, Grace: time.Minute,
 		Retry: Schedule{Initial: time.Hour, Multiplier: 1, Max: time.Hour},
 	}, slog.New(slog.DiscardHandler))}
 	b.exec(t, `INSERT INTO sonicus.endpoints (id, url, name, events, created_at, updated_at) VALUES ($1, $2, 'test', '["*"]', now(), now())`, b.endpoint, url)
@@ -181,5 +184,123 @@ func TestStoppingWithoutADatabaseSaysWhatIsNotRecorded(t *testing.T) {
 	cancel()
 	if err := <-ended; err == nil || err.Error() != "stopped with results that are not recorded: 2 deliveries may be sent again" {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestForgottenReceiverKeepsItsLimit(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "http://127.0.0.1:1/")
+	b.exec(t, `UPDATE sonicus.endpoints SET max_concurrency = 1`)
+	b.publish(t, 1)
+	claimed, _, err := outbox.Claim(t.Context(), b.db, []outbox.Ask{{Lane: outbox.Lane{EndpointID: b.endpoint}, Most: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.endpoints.refresh(t.Context(), claimed); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.lanes.receiverOf(b.endpoint).window; got != 1 {
+			t.Errorf("%d requests at once, want 1", got)
+		}
+		b.lanes.stale(time.Now().Add(time.Hour), time.Minute)
+	}
+}
+
+// Of a queue's row without its delivery nothing can be sent; the others of the same
+// claim are.
+func TestQueueRowWithoutDeliveryHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(receiver.Close)
+	b := newBench(t, receiver.URL)
+	b.publish(t, 3)
+	b.exec(t, `DELETE FROM sonicus.deliveries WHERE id = (SELECT delivery_id FROM sonicus.queue ORDER BY due_at LIMIT 1)`)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx, context.Background()) }()
+	eventually(t, "the others to be sent, and the row to be put off", func() bool {
+		return b.count(t, `sonicus.deliveries WHERE status = 'sent'`) == 2 && b.count(t, `sonicus.queue WHERE due_at > now() + interval '23 hours'`) == 1
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that was frozen inside a transaction must not stop everyone else.
+func TestFrozenPeerReleasesItsLocks(t *testing.T) {
+	t.Parallel()
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(receiver.Close)
+	b := newBench(t, receiver.URL)
+	b.publish(t, 3)
+	frozen, thawed := make(chan struct{}), make(chan struct{})
+	peer := make(chan error, 1)
+	go func() {
+		peer <- postgres.InTx(t.Context(), b.db, func(tx *postgres.Tx, _ time.Time) error {
+			_, err := tx.ExecContext(t.Context(), `SELECT FROM sonicus.lanes FOR NO KEY UPDATE`)
+			close(frozen)
+			<-thawed
+			return err
+		})
+	}()
+	<-frozen
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx, context.Background()) }()
+	eventually(t, "all to be recorded", func() bool { return b.count(t, `sonicus.queue`) == 0 })
+	cancel()
+	close(thawed)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := <-peer; !postgres.Unavailable(err) {
+		t.Errorf("the frozen peer's transaction ended with %v, want that the server is not available", err)
+	}
+}
+
+// What a receiver that stalled has missed of its rate is not made up for in a burst.
+func TestRateHoldsAfterTheReceiverHasStalled(t *testing.T) {
+	t.Parallel()
+	const rate, atOnce, events = 100, 8, 300
+	var mu sync.Mutex
+	var begun []time.Time
+	stall := make(chan struct{})
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		mu.Lock()
+		begun = append(begun, time.Now())
+		n := len(begun)
+		mu.Unlock()
+		if n > 60 && n <= 60+atOnce {
+			<-stall
+		}
+	}))
+	t.Cleanup(receiver.Close)
+	b := newBenchFor(t, receiver.URL, 64, atOnce)
+	b.exec(t, `UPDATE sonicus.endpoints SET rate_limit = $1`, rate)
+	b.publish(t, events)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx, context.Background()) }()
+	count := func() int { mu.Lock(); defer mu.Unlock(); return len(begun) }
+	eventually(t, "the receiver to hold all that it gets", func() bool { return count() == 60+atOnce })
+	<-time.After(900 * time.Millisecond) // a stall of nearly a second
+	close(stall)
+	eventually(t, "all to arrive", func() bool { return count() == events })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	most := 0
+	for i := range begun {
+		n := 0
+		for j := i; j < len(begun) && begun[j].Sub(begun[i]) < time.Second; j++ {
+			n++
+		}
+		most = max(most, n)
+	}
+	if most > rate+rate/10+atOnce { // what may be claimed ahead, and what the host holds up
+		t.Errorf("%d requests within a second at %d per second", most, rate)
 	}
 }

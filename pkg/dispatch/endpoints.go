@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"sync"
 	"time"
@@ -24,9 +25,11 @@ type prepared struct {
 	version int64
 	target  *webhook.Target
 	timeout time.Duration
-	keysErr error     // the secret cannot be decrypted: nothing is sent
-	until   time.Time // when a previous secret stops signing; zero: never
-	id, url string    // as the log shows them
+
+	mostInFlight *int      // requests at once from this process; nil: as the process is set
+	keysErr      error     // the secret cannot be decrypted: nothing is sent
+	until        time.Time // when a previous secret stops signing; zero: never
+	id, url      string    // as the log shows them
 }
 
 // endpoints keeps what attempts need of their endpoints: URLs are parsed, secrets
@@ -45,31 +48,59 @@ func newEndpoints(db *postgres.DB, box *secret.Box, sender *webhook.Sender, lane
 	return &endpoints{db: db, box: box, sender: sender, lanes: lanes, known: map[uuid.UUID]*prepared{}}
 }
 
-// of returns the endpoint of a delivery; nil when it is not known.
-func (e *endpoints) of(id uuid.UUID) *prepared {
+// of returns the endpoint of a claimed delivery. It has been read for the claim, and
+// is read again if it was dropped since.
+func (e *endpoints) of(ctx context.Context, c outbox.Claimed) (*prepared, error) {
+	if p := e.get(c.EndpointID); p != nil {
+		return p, nil
+	}
+	if err := e.refresh(ctx, []outbox.Claimed{c}); err != nil {
+		return nil, err
+	}
+	if p := e.get(c.EndpointID); p != nil {
+		return p, nil
+	}
+	return nil, errUnknownEndpoint
+}
+
+func (e *endpoints) get(id uuid.UUID) *prepared {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.known[id]
 }
 
-// refresh reads the settings that the claimed deliveries show to be new.
+// refresh reads the settings that the claimed deliveries show to be new, and tells
+// the lanes of every limit, which they may have forgotten.
 func (e *endpoints) refresh(ctx context.Context, claimed []outbox.Claimed) error {
-	ids := e.outdated(time.Now(), claimed)
-	if len(ids) == 0 {
-		return nil
+	if ids := e.outdated(time.Now(), claimed); len(ids) > 0 {
+		all, err := endpoint.LoadSending(ctx, e.db, ids)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			p := e.prepare(s)
+			e.mu.Lock()
+			e.known[s.ID] = p
+			e.mu.Unlock()
+		}
 	}
-	all, err := endpoint.LoadSending(ctx, e.db, ids)
-	if err != nil {
-		return err
-	}
-	for _, s := range all {
-		p := e.prepare(s)
-		e.lanes.limit(s.ID, s.MaxConcurrency)
-		e.mu.Lock()
-		e.known[s.ID] = p
-		e.mu.Unlock()
+	for c := range oneOfEach(claimed) {
+		if p := e.get(c.EndpointID); p != nil {
+			e.lanes.limit(c.EndpointID, p.mostInFlight)
+		}
 	}
 	return nil
+}
+
+// oneOfEach gives one delivery of each endpoint; they come lane by lane.
+func oneOfEach(claimed []outbox.Claimed) iter.Seq[outbox.Claimed] {
+	return func(yield func(outbox.Claimed) bool) {
+		for i, c := range claimed {
+			if (i == 0 || c.EndpointID != claimed[i-1].EndpointID) && !yield(c) {
+				return
+			}
+		}
+	}
 }
 
 func (e *endpoints) outdated(now time.Time, claimed []outbox.Claimed) []uuid.UUID {
@@ -79,21 +110,16 @@ func (e *endpoints) outdated(now time.Time, claimed []outbox.Claimed) []uuid.UUI
 		e.known = map[uuid.UUID]*prepared{}
 	}
 	var ids []uuid.UUID
-	var last uuid.UUID // deliveries come lane by lane
-	for _, c := range claimed {
-		if c.EndpointID == last {
-			continue
-		}
-		last = c.EndpointID
-		if p := e.known[last]; p == nil || p.version != c.EndpointVersion || p.keysErr != nil || (!p.until.IsZero() && now.After(p.until)) {
-			ids = append(ids, last)
+	for c := range oneOfEach(claimed) {
+		if p := e.known[c.EndpointID]; p == nil || p.version != c.EndpointVersion || p.keysErr != nil || (!p.until.IsZero() && now.After(p.until)) {
+			ids = append(ids, c.EndpointID)
 		}
 	}
 	return ids
 }
 
 func (e *endpoints) prepare(s endpoint.Sending) *prepared {
-	p := &prepared{version: s.Version, timeout: s.Timeout(), id: s.ID.String(), url: withoutQuery(s.URL)}
+	p := &prepared{version: s.Version, timeout: s.Timeout(), mostInFlight: s.MaxConcurrency, id: s.ID.String(), url: withoutQuery(s.URL)}
 	keys, err := s.Keys(e.box)
 	p.keysErr = err
 	p.target = e.sender.Target(s.URL, keys)

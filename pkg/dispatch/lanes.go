@@ -35,6 +35,7 @@ type lane struct {
 	asking bool      // a claim is under way
 	begin  int       // slots that it has taken
 	noted  bool      // meanwhile, work was told of
+	held   bool      // passed over because slots are scarce
 }
 
 // lanes decides which lanes the next claim asks, and for how much. It is the
@@ -45,8 +46,8 @@ type lane struct {
 // more are claimed ahead; a crash only delays those until their leases end.
 //
 // Lanes are asked in the order in which they became ready, which goes round robin
-// over those that always are. The last quarter of the slots is kept for the first
-// attempts of receivers that answer.
+// over those that always are. The last quarter of the slots is kept for first
+// attempts: an eighth for any, one to each receiver, the rest for those that answer.
 type lanes struct {
 	total, perEndpoint int
 	wake               chan<- struct{} // asks would answer differently now
@@ -70,8 +71,7 @@ func newLanes(total, perEndpoint int, wake chan<- struct{}) *lanes {
 	}
 }
 
-// reserve is how many slots only first attempts to receivers that answer get; none
-// where there are few.
+// reserve is how many slots only first attempts get; none where there are few.
 func (l *lanes) reserve() int {
 	if l.total < 16 {
 		return 0
@@ -156,11 +156,10 @@ func (l *lanes) asks(now time.Time) (asks []outbox.Ask, again time.Time) {
 	if budget < l.batch() && now.Sub(l.lastAsk) < breath {
 		return nil, l.lastAsk.Add(breath)
 	}
-	scarce := budget <= 0
-	if scarce {
+	if budget <= 0 {
 		budget = l.total - l.flying
 	}
-	chosen := l.choose(now, min(askLanes, max(budget, 1)), scarce)
+	chosen := l.choose(now, min(askLanes, max(budget, 1)))
 	if len(chosen) == 0 {
 		switch {
 		case len(l.ready) == 0: // a wake-up tells of work, or of room
@@ -201,12 +200,20 @@ type choice struct {
 
 // choose takes lanes that are due from the heap. Lanes without room leave it, and
 // come back when there is some.
-func (l *lanes) choose(now time.Time, most int, scarce bool) []choice {
+func (l *lanes) choose(now time.Time, most int) []choice {
 	var chosen []choice
+	scarce := l.room() <= 0
+	strangers := l.total - l.flying - l.reserve()/2 // receivers of which it is not known that they answer
 	for len(chosen) < most && len(l.ready) > 0 && !l.ready[0].at.After(now) {
 		ln := heap.Pop(&l.ready).(*lane) //nolint:errcheck // the heap holds nothing else
 		r := l.receiverOf(ln.key.EndpointID)
-		begin, more := r.wants(ln.key.Retry, scarce)
+		window := l.window(r, ln.key.Retry)
+		if scarce && !r.proven {
+			if strangers--; strangers < 0 {
+				window = 0
+			}
+		}
+		begin, more := r.wants(window)
 		tooEarly := r.askAt(now).After(now)
 		switch {
 		case begin+more > 0 && !tooEarly:
@@ -215,6 +222,7 @@ func (l *lanes) choose(now time.Time, most int, scarce bool) []choice {
 			ln.at = r.askAt(now)
 			heap.Push(&l.ready, ln)
 		case scarce:
+			ln.held = true
 			l.held = append(l.held, ln)
 		default:
 			r.full = append(r.full, ln)
@@ -237,8 +245,11 @@ func (l *lanes) answered(now time.Time, asks []outbox.Ask, visits []outbox.Visit
 		l.giveBack(r, ln, a.Most)
 		noted, notedAt := ln.noted, ln.at
 		ln.asking, ln.noted = false, false
-		if v.Taken > 0 {
+		if v.Taken > 0 && !ln.since.Before(a.Since) { // nothing earlier was told of meanwhile
 			ln.since = v.Since
+		}
+		if v.Taken > 0 || v.AgainIn > 0 {
+			r.paced = v.AgainIn > 0
 		}
 		switch {
 		case v.AgainIn > 0:
@@ -305,7 +316,7 @@ func (l *lanes) landed(now time.Time, id uuid.UUID, took time.Duration, made, su
 	if r.held() == 0 {
 		r.idleFrom = now
 	}
-	if begin, more := r.wants(false, false); len(r.full) > 0 && begin+more > 0 {
+	if begin, more := r.wants(r.window); len(r.full) > 0 && begin+more > 0 {
 		for _, ln := range r.full {
 			l.push(ln, r.askAt(now))
 		}
@@ -340,16 +351,27 @@ func (l *lanes) begin(r *receiver) (outbox.Claimed, bool) {
 	return r.next(), true
 }
 
-// mayBegin says whether there is a slot for a receiver's request. The reserve is as
-// for [receiver.wants].
+// mayBegin says whether there is a slot for a receiver's request.
 func (l *lanes) mayBegin(r *receiver, retry bool) bool {
-	if l.used >= l.total {
-		return false
+	return l.used < l.total && r.sending < l.window(r, retry)
+}
+
+// window is how many requests a receiver may have in flight. When slots are scarce,
+// only first attempts get some, a few each: neither retries nor receivers that hang
+// can hold the last ones.
+func (l *lanes) window(r *receiver, retry bool) int {
+	switch {
+	case l.room() > 0:
+		return r.window
+	case retry:
+		return 0
+	case r.proven:
+		return min(firstWindow, r.window)
+	case l.total-l.flying > l.reserve()/2:
+		return 1
+	default:
+		return 0
 	}
-	if l.room() > 0 {
-		return r.sending < r.window
-	}
-	return r.proven && !retry && r.sending < min(firstWindow, r.window)
 }
 
 // stall remembers a receiver that only lacks a slot.
@@ -405,6 +427,7 @@ func (l *lanes) unhold(now time.Time) {
 		return
 	}
 	for _, ln := range l.held {
+		ln.held = false
 		l.push(ln, now)
 	}
 	l.held = nil
@@ -462,7 +485,7 @@ func (l *lanes) forget(now time.Time, id uuid.UUID, r *receiver) {
 		return
 	}
 	for _, retry := range []bool{false, true} {
-		if ln := l.known[outbox.Lane{EndpointID: id, Retry: retry}]; ln != nil && (ln.index >= 0 || ln.asking) {
+		if ln := l.known[outbox.Lane{EndpointID: id, Retry: retry}]; ln != nil && (ln.index >= 0 || ln.asking || ln.held) {
 			return
 		}
 	}

@@ -88,8 +88,8 @@ func TestReceiversThatHangFromTheStartLeaveRoomForOthers(t *testing.T) {
 			t.Errorf("%s holds %d slots without ever having answered", id, n)
 		}
 	}
-	if total != 192 {
-		t.Errorf("receivers that never answered hold %d of 256 slots, want three quarters", total)
+	if total != 224 {
+		t.Errorf("receivers that never answered hold %d of 256 slots, want seven eighths", total)
 	}
 	f.prove(200, 8)
 	f.work(first(200))
@@ -117,6 +117,48 @@ func TestRetriesCannotHoldTheLastSlots(t *testing.T) {
 	f.work(first(9))
 	if n := f.drain(map[outbox.Lane]int{first(9): 3})[uuid.UUID{15: 9}]; n != 3 {
 		t.Errorf("%d of 3 first attempts were claimed beside waiting retries", n)
+	}
+}
+
+func TestFirstEventOfANewReceiverDoesNotWaitBehindRetries(t *testing.T) {
+	t.Parallel()
+	f := newFloor(t, 256, 32)
+	queue := map[outbox.Lane]int{}
+	for id := range byte(60) {
+		queue[retry(id)] = 1000
+		f.work(retry(id))
+	}
+	f.drain(queue)
+	for id := byte(100); id < 140; id++ {
+		queue[first(id)] = 10
+		f.work(first(id))
+	}
+	held := f.drain(queue)
+	strangers := 0
+	for id := byte(100); id < 140; id++ {
+		strangers += f.receiverOf(uuid.UUID{15: id}).sending
+	}
+	if strangers != 32 || held[uuid.UUID{15: 100}] != 1 {
+		t.Errorf("%d new receivers get their first request, %d by the first of them; want an eighth of 256, one each", strangers, held[uuid.UUID{15: 100}])
+	}
+}
+
+// Each claimed delivery of a paced receiver has its time: what waits would be sent
+// in a burst.
+func TestPacedReceiverIsSuppliedWithNoMoreThanBegins(t *testing.T) {
+	t.Parallel()
+	f := newFloor(t, 256, 8)
+	f.prove(1, 20)
+	f.work(first(1))
+	f.now = f.now.Add(time.Second)
+	asks, _ := f.asks(f.now)
+	if len(asks) != 1 || asks[0].Most <= 8 {
+		t.Fatalf("asked %v, want more than the 8 that begin at once", asks)
+	}
+	f.answered(f.now, asks, []outbox.Visit{{Lane: first(1), AgainIn: 10 * time.Millisecond}})
+	f.now = f.now.Add(time.Second)
+	if asks, _ := f.asks(f.now); len(asks) != 1 || asks[0].Most != 8 {
+		t.Errorf("asked %v, want the 8 that begin at once", asks)
 	}
 }
 
@@ -151,7 +193,7 @@ func TestSupplyFollowsTheObservedLatency(t *testing.T) {
 		want    int
 	}{"unknown": {0, 32}, "slow": {10 * time.Second, 32}, "quick": {40 * time.Millisecond, 64}, "very quick": {time.Millisecond, 544}} {
 		r := &receiver{limit: 32, window: 32, latency: c.latency, proven: true}
-		if got := r.supply(); got != c.want {
+		if got := r.supply(32); got != c.want {
 			t.Errorf("%s: %d deliveries at hand, want %d", name, got, c.want)
 		}
 	}
@@ -193,6 +235,69 @@ func TestWorkToldOfDuringAClaimIsNotForgotten(t *testing.T) {
 	f.now = f.now.Add(time.Second)
 	if again, _ := f.asks(f.now); len(again) != 1 {
 		t.Error("the lane is not asked again")
+	}
+}
+
+func TestEarlierWorkToldOfDuringAClaimIsNotOverlooked(t *testing.T) {
+	t.Parallel()
+	f := newFloor(t, 8, 8)
+	early := time.Unix(2_000_000, 0)
+	f.note(first(1), early.Add(time.Minute), f.now)
+	f.now = f.now.Add(time.Second)
+	asks, _ := f.asks(f.now)
+	f.note(first(1), early, f.now) // a lease that has ended
+	f.answered(f.now, asks, []outbox.Visit{{Lane: first(1), Taken: 1, Since: early.Add(2 * time.Minute)}})
+	f.now = f.now.Add(time.Second)
+	if asks, _ = f.asks(f.now); len(asks) != 1 || !asks[0].Since.Equal(early) {
+		t.Errorf("asked %v, want from %v on", asks, early)
+	}
+}
+
+// A lane that was passed over comes back, once, and with it what was counted for it.
+func TestLanePassedOverIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	f := newFloor(t, 16, 8)
+	hanging := map[outbox.Lane]int{}
+	for id := range byte(8) {
+		hanging[first(id)] = 100
+		f.work(first(id))
+	}
+	f.drain(hanging)
+	for round := range byte(3) {
+		key := first(50 + round)
+		f.work(key)
+		f.claim(map[outbox.Lane]int{key: 1})
+		f.now = f.now.Add(time.Hour)
+		f.stale(f.now, staleAfter)
+		f.work(key)
+		for id, r := range f.receivers {
+			for r.sending > 0 {
+				f.landed(f.now, id, time.Second, true, false)
+				f.end(1)
+			}
+		}
+		f.now = f.now.Add(time.Second)
+		asks, _ := f.asks(f.now)
+		asked := map[outbox.Lane]int{}
+		for _, a := range asks {
+			if asked[a.Lane]++; asked[a.Lane] > 1 {
+				t.Errorf("%v is asked twice in one claim", a.Lane)
+			}
+		}
+		if asked[key] != 1 {
+			t.Errorf("%v is not asked: %v", key, asks)
+		}
+		f.failed(f.now, asks)
+		f.drain(hanging)
+	}
+	for id, r := range f.receivers {
+		for r.sending > 0 {
+			f.landed(f.now, id, time.Second, true, false)
+			f.end(1)
+		}
+	}
+	if f.flying != 0 || f.used != 0 {
+		t.Errorf("%d in flight and %d slots used when all is over", f.flying, f.used)
 	}
 }
 

@@ -31,6 +31,7 @@ type receiver struct {
 	limit   int  // requests in flight, at most
 	window  int  // requests in flight, now
 	proven  bool // the last request that ended was a success
+	paced   bool // a rate limit or a recovery holds it back
 	latency time.Duration
 
 	coming   int              // asked for by the claim that is under way
@@ -51,33 +52,29 @@ func newReceiver(limit int) *receiver {
 func (r *receiver) held() int { return r.coming + len(r.waiting) + r.sending }
 
 // supply is how many deliveries should be at hand: a window's worth, and what the
-// receiver answers while the next claim is under way.
-func (r *receiver) supply() int {
-	if r.latency == 0 || !r.proven {
-		return r.window
+// receiver answers while the next claim is under way. Where there is a pace, each
+// has its time, which must not pass while it waits for its turn.
+func (r *receiver) supply(window int) int {
+	if r.latency == 0 || !r.proven || r.paced {
+		return window
 	}
 	return r.window + min(aheadMost, int(time.Duration(r.window)*ahead/r.latency))
 }
 
-// wants is how many more deliveries to claim: now for requests that begin at once,
-// each of which takes a slot, and more for those that follow them. When slots are
-// scarce, only the first attempts of receivers that answer get some, a few each:
-// neither retries nor receivers that hang can hold the last slots.
-func (r *receiver) wants(retry, scarce bool) (now, more int) {
-	window := r.window
-	if scarce {
-		if retry || !r.proven {
-			return 0, 0
-		}
-		window = min(firstWindow, window)
+// wants is how many more deliveries to claim while so many requests may be in
+// flight: now for those that begin at once, each of which takes a slot, and more for
+// those that follow them.
+func (r *receiver) wants(window int) (now, more int) {
+	if window == 0 {
+		return 0, 0
 	}
 	now = max(0, window-r.held())
-	return now, max(0, r.supply()-r.held()-now)
+	return now, max(0, r.supply(window)-r.held()-now)
 }
 
 // askAt is when a lane that was refused for want of room is asked again.
 func (r *receiver) askAt(now time.Time) time.Time {
-	if r.held() <= r.supply()/2 {
+	if r.held() <= r.supply(r.window)/2 {
 		return now
 	}
 	return latest(now, r.lastAsk.Add(askEvery))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -185,7 +184,7 @@ func (s *settler) untilAnswered(ctx context.Context, group []finished) error {
 // settled is what a settling transaction has found.
 type settled struct {
 	late     []uuid.UUID // deliveries
-	promoted []uuid.UUID // endpoints
+	promoted []outbox.Work
 	health   outbox.Health
 	disabled []endpoint.Disabled
 	told     []uuid.UUID // endpoints that get an operational event
@@ -261,9 +260,10 @@ func (s *settler) learned(results []outbox.Result, outcomes []outbox.Outcome, do
 			s.lanes.note(outbox.Lane{EndpointID: r.EndpointID, Retry: true}, time.Time{}, now.Add(r.RetryIn))
 		}
 	}
-	for _, id := range slices.Concat(done.promoted, done.told) {
+	for _, id := range done.told {
 		s.lanes.note(outbox.Lane{EndpointID: id}, time.Time{}, now)
 	}
+	s.lanes.found(now, done.promoted)
 	for _, id := range done.health.Shut {
 		s.shut(id)
 	}
@@ -274,9 +274,14 @@ func (s *settler) learned(results []outbox.Result, outcomes []outbox.Outcome, do
 	}
 	for _, c := range done.health.Changes {
 		s.logChange(c)
+		if c.To == outbox.Closed { // the backlog may go
+			s.lanes.note(outbox.Lane{EndpointID: c.EndpointID}, time.Time{}, now)
+			s.lanes.note(outbox.Lane{EndpointID: c.EndpointID, Retry: true}, time.Time{}, now)
+		}
 	}
 	for _, d := range done.disabled {
-		s.log.Error("endpoint switched off", slog.String("endpoint_id", d.ID.String()), slog.String("disabled_reason", d.Reason))
+		s.log.Error("endpoint switched off", slog.String("endpoint_id", d.ID.String()), slog.String("endpoint_name", d.Name),
+			slog.String("url", withoutQuery(d.URL)), slog.String("disabled_reason", d.Reason))
 	}
 }
 

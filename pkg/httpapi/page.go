@@ -23,15 +23,17 @@ const (
 )
 
 // page is the body of every list. There are no offsets: a page begins below the
-// last id of the one before, so nothing is repeated or skipped while rows come in.
+// last id of the one before, so while rows come in none is repeated, and none that
+// was there before the first page is skipped.
 type page struct {
 	Data       []any   `json:"data"`
 	NextCursor *string `json:"next_cursor"` // null on the last page
 	HasMore    bool    `json:"has_more"`
 }
 
-// listing is the handler of a list, newest first. It asks for one row more than
-// it shows, to know whether there are more. item returns a row's id and JSON.
+// listing is the handler of a list, newest first to the millisecond: ids of one are
+// in no order. It asks for one row more than it shows, to know whether there are
+// more. item returns a row's id and JSON.
 func listing[T any](name string, list func(context.Context, int, uuid.UUID) ([]T, error), item func(T) (uuid.UUID, any)) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		limit, before, err := pageOf(name, c.Request().URL.RawQuery)

@@ -37,8 +37,8 @@ type breaker struct {
 
 // after is the breaker once a group of attempts has ended. A single success shows
 // that the receiver answers, so it closes the breaker whatever else failed.
-// Failures of attempts that had begun before it opened do not prolong it. No clock,
-// no I/O.
+// While it is open, failures of attempts that had begun before do not prolong it;
+// while it is half open they count as the probe's. No clock, no I/O.
 //
 //	closed ──failures──► open ──time, one probe──► half_open ──success──► closed
 //	                      ▲                            │

@@ -98,13 +98,14 @@ func askColumns(asks []Ask) (endpoints pq.StringArray, retries pq.BoolArray, sin
 }
 
 func leases(rows []claimRow, token int64, began time.Time) []Claimed {
+	answered := time.Now()
 	claimed := make([]Claimed, 0, len(rows))
 	for _, r := range rows {
 		if r.DeliveryID.Valid {
 			claimed = append(claimed, Claimed{
 				Lane: r.Lane, DeliveryID: r.DeliveryID.UUID, OrganizationID: r.OrganizationID, DueAt: r.DueAt.Time,
 				EndpointVersion: r.EndpointVersion.Int64, TookOver: r.TookOver.Bool, Troubled: r.Troubled.Bool,
-				StartIn: seconds(r.StartIn.Float64), Token: token, ClaimedAt: began, leaseEnd: began.Add(seconds(r.Lease.Float64)),
+				Token: token, ClaimedAt: began, StartAt: answered.Add(seconds(r.StartIn.Float64)), leaseEnd: began.Add(seconds(r.Lease.Float64)),
 			})
 		}
 	}
@@ -140,7 +141,8 @@ func visits(rows []claimRow, committed time.Time) []Visit {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// loadInto completes the claimed deliveries.
+// loadInto completes the claimed deliveries. Of one that does not exist, which only
+// broken books can bring about, nothing more is known than what the queue holds.
 func loadInto(ctx context.Context, tx *sqlx.Tx, claimed []Claimed) error {
 	if len(claimed) == 0 {
 		return nil
@@ -154,9 +156,6 @@ func loadInto(ctx context.Context, tx *sqlx.Tx, claimed []Claimed) error {
 	var loaded []Claimed
 	if err := tx.SelectContext(ctx, &loaded, load, pq.Array(ids), low, high); err != nil {
 		return fmt.Errorf("load: %w", err)
-	}
-	if len(loaded) != len(claimed) {
-		return fmt.Errorf("load: %d of %d queued deliveries exist", len(loaded), len(claimed))
 	}
 	for _, l := range loaded {
 		c := &claimed[at[l.DeliveryID]]

@@ -13,8 +13,8 @@ import (
 // Work is a lane that has something to claim.
 type Work struct {
 	Lane
-	Since time.Time     // due time of the first of it, by the database's clock
-	In    time.Duration // when it may be claimed, 0: now
+	Since time.Time     `db:"since"` // due time of the first of it, by the database's clock
+	In    time.Duration `db:"-"`     // when it may be claimed, 0: now
 }
 
 // workRow is Work as a query returns it.

@@ -45,7 +45,7 @@ func TestExpiredBreakerLetsOneProbeThrough(t *testing.T) {
 		if len(probes) != 1 {
 			t.Fatalf("round %d: %d probes, want 1", round, len(probes))
 		}
-		if !probes[0].Troubled || probes[0].StartIn != 0 {
+		if !probes[0].Troubled || probes[0].StartAt.After(time.Now()) {
 			t.Errorf("round %d: %+v", round, probes[0])
 		}
 		if n := count(t, db, `sonicus.lanes WHERE breaker_state = 'half_open' AND breaker_until - now() BETWEEN interval '15 seconds' AND interval '25 seconds'`); n != 1 {
@@ -146,10 +146,10 @@ func TestPacedDeliveriesStartEvenlySpaced(t *testing.T) {
 	if len(claimed) < 10 || len(claimed) > 11 {
 		t.Fatalf("%d claimed at once, want what starts within 100 ms", len(claimed))
 	}
-	slices.SortFunc(claimed, func(a, b outbox.Claimed) int { return int(a.StartIn - b.StartIn) })
+	slices.SortFunc(claimed, func(a, b outbox.Claimed) int { return a.StartAt.Compare(b.StartAt) })
 	for i, c := range claimed {
-		if off := c.StartIn - time.Duration(i)*time.Second/rate; off.Abs() > time.Millisecond {
-			t.Errorf("number %d starts after %s", i, c.StartIn)
+		if off := c.StartAt.Sub(claimed[0].StartAt) - time.Duration(i)*time.Second/rate; off.Abs() > time.Millisecond {
+			t.Errorf("number %d starts %s from its turn", i, off)
 		}
 		if i > 0 && c.DueAt.Before(claimed[i-1].DueAt) {
 			t.Errorf("number %d was due before its predecessor", i)

@@ -52,12 +52,12 @@ FROM (
     FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) AS s (endpoint_id, organization_id)) s
 ) first
 WHERE q.endpoint_id = first.endpoint_id AND q.organization_id = first.organization_id AND q.position = first.position AND q.due_at IS NULL
-RETURNING q.endpoint_id`
+RETURNING q.endpoint_id, false AS retry, q.due_at AS since`
 
 // Promote lets the next delivery go in every ordered stream of which one has just
-// been settled, in the same transaction. It returns the endpoints that have
+// been settled, in the same transaction. It returns the lanes that have
 // something due by that. Results that are not part of a stream are ignored.
-func Promote(ctx context.Context, tx *sqlx.Tx, settled []Result) ([]uuid.UUID, error) {
+func Promote(ctx context.Context, tx *sqlx.Tx, settled []Result) ([]Work, error) {
 	var endpoints, organizations pq.StringArray
 	for _, r := range settled {
 		if r.OrganizationID.Valid && r.Status != Retrying {
@@ -67,7 +67,7 @@ func Promote(ctx context.Context, tx *sqlx.Tx, settled []Result) ([]uuid.UUID, e
 	if len(endpoints) == 0 {
 		return nil, nil
 	}
-	var due []uuid.UUID
+	var due []Work
 	if err := tx.SelectContext(ctx, &due, promote, endpoints, organizations); err != nil {
 		return nil, fmt.Errorf("promote: %w", err)
 	}

@@ -339,9 +339,8 @@ func settleSome(ctx context.Context, db *sqlx.DB) (int, error) {
 	})
 }
 
-// settleIn settles as the dispatcher does, and returns the endpoints of what
-// follows.
-func settleIn(ctx context.Context, tx *sqlx.Tx, results ...outbox.Result) ([]uuid.UUID, error) {
+// settleIn settles as the dispatcher does, and returns the lanes of what follows.
+func settleIn(ctx context.Context, tx *sqlx.Tx, results ...outbox.Result) ([]outbox.Work, error) {
 	if _, err := outbox.Settle(ctx, tx, "test", results); err != nil {
 		return nil, err
 	}

@@ -72,10 +72,10 @@ type Claimed struct {
 	EndpointVersion int64         `db:"endpoint_version"` // changes with every setting of the endpoint
 	TookOver        bool          `db:"took_over"`        // an earlier lease ended without a result: a possible duplicate
 	Troubled        bool          `db:"troubled"`         // the endpoint has failed since its last success
-	StartIn         time.Duration // when its turn is, after the claim (rate limit, recovery)
 
 	Token     int64     // the fence
 	ClaimedAt time.Time // by this host's clock, before the claim
+	StartAt   time.Time // by this host's clock, when its turn is (rate limit, recovery): never before the database's
 	leaseEnd  time.Time // by the monotonic clock, never later than the database's
 }
 

@@ -32,7 +32,7 @@ func MissingPartition(err error) bool {
 // it, and not from what was asked: the same call may succeed later, unchanged.
 func Unavailable(err error) bool {
 	if e, ok := errors.AsType[*pq.Error](err); ok {
-		return unavailableClass[string(e.Code.Class())] || onReplica(err)
+		return unavailableClass[string(e.Code.Class())] || e.Code == idleTooLong || onReplica(err)
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
@@ -64,6 +64,10 @@ var unavailableClass = map[string]bool{
 	"58": true, // system error
 	"F0": true, // configuration file error
 }
+
+// idleTooLong: the server has ended a transaction in which this process did nothing
+// for too long. Class 25 tells otherwise of mistakes.
+const idleTooLong = "25P03"
 
 // onReplica: the server has become, or always was, a read-only standby.
 func onReplica(err error) bool {

@@ -6,6 +6,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -37,6 +38,8 @@ type Options struct {
 	// lift their own statement_timeout. Otherwise a server that says nothing for
 	// twenty seconds, in the middle of an exchange, counts as lost.
 	Patient bool
+	// Notice hears what the server says beside its answers; nil: nobody listens.
+	Notice func(message string)
 }
 
 // Connect opens a pool on url, which may lead through a transaction pooler.
@@ -59,12 +62,19 @@ func Connect(_ context.Context, rawURL string, o Options) (*sqlx.DB, error) {
 	if o.MaxOpen == 0 {
 		o.MaxOpen = 10
 	}
-	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
+	db := sqlx.NewDb(sql.OpenDB(listening(connector, o.Notice)), "postgres")
 	db.SetMaxOpenConns(o.MaxOpen)
 	db.SetMaxIdleConns(o.MaxOpen)
 	db.SetConnMaxIdleTime(connMaxIdleTime)
 	db.SetConnMaxLifetime(connMaxLifetime)
 	return db, nil
+}
+
+func listening(connector driver.Connector, notice func(message string)) driver.Connector {
+	if notice == nil {
+		return connector
+	}
+	return pq.ConnectorWithNoticeHandler(connector, func(n *pq.Error) { notice(n.Message) })
 }
 
 // withDefaults adds what every connection needs. binary_parameters saves a

@@ -3,6 +3,10 @@
 // or with and without something that must not matter. Absolute rates depend on
 // the machine; ratios of slices that alternate within one run hardly do.
 //
+// With --explain it shows the plans of the three statements of every batch
+// instead, and what they read, so that anyone can see that their cost depends
+// neither on what was settled before nor on how many endpoints have work.
+//
 // It is a benchmark and no test: a target that is missed is printed, and only a
 // row that could not be measured makes it fail. All traffic is loopback. The
 // receiver and the client to compare with are this same program in processes of
@@ -28,6 +32,8 @@ const usage = `usage: bench [flags]        measure the ratios and print a table
   --ratio R1,W    only these rows
   --quick         a smoke run: slices of a second, small tables; its figures mean nothing
   --json          print the table as JSON; progress goes to stderr
+  --explain       no ratios: the plans of claim, load and settle with none and 5 M settled deliveries in the tables, and with 1 and
+                  10,000 endpoints that have something due, as EXPLAIN (ANALYZE, BUFFERS) shows them, in explain beside bench
   --profile DIR   one row, one long slice of each side; write cpu.pprof and heap.pprof of the program under test to DIR
 
 It runs bin/api, bin/dispatcher, bin/bench and bin/bench-river, which make bench builds.
@@ -76,6 +82,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.explain {
+		return explainAll(ctx, o, stdout)
+	}
 	return measureAll(ctx, o, stdout, stderr)
 }
 
@@ -83,6 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 type options struct {
 	rows        []row
 	json, quick bool
+	explain     bool   // plans instead of rows
 	profile     string // directory, "" for none
 }
 
@@ -93,6 +103,7 @@ func parse(args []string) (options, error) {
 	names := set.String("ratio", "", "")
 	set.BoolVar(&o.json, "json", false, "")
 	set.BoolVar(&o.quick, "quick", false, "")
+	set.BoolVar(&o.explain, "explain", false, "")
 	set.StringVar(&o.profile, "profile", "", "")
 	if err := set.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -102,6 +113,9 @@ func parse(args []string) (options, error) {
 	}
 	if set.NArg() > 0 {
 		return o, fmt.Errorf("%w: unexpected %q", errUsage, set.Arg(0))
+	}
+	if o.explain && (*names != "" || o.json || o.profile != "") {
+		return o, fmt.Errorf("%w: --explain goes with --quick alone", errUsage)
 	}
 	var err error
 	o.rows, err = rowsNamed(*names)

@@ -21,6 +21,9 @@ func TestWrongUsageIsSaidClearly(t *testing.T) {
 		"raw":                        "needs a URL",
 		"--profile out":              "one row",
 		"--profile out --ratio R1,W": "one row",
+		"--explain --ratio R1":       "--quick alone",
+		"--explain --json":           "--quick alone",
+		"--explain --profile out":    "--quick alone",
 	} {
 		var stderr bytes.Buffer
 		code := exitCode(run(t.Context(), strings.Fields(line), io.Discard, io.Discard), &stderr)

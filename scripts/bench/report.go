@@ -54,6 +54,22 @@ func writeTable(w io.Writer, results []result) {
 	for _, r := range results {
 		lines = append(lines, []string{r.Row, r.What, r.Target, r.Figure, r.Best, r.met(), r.foreign()})
 	}
+	writeColumns(w, lines)
+	for _, r := range results {
+		if len(r.Notes)+len(r.Error) > 0 {
+			fmt.Fprintln(w)
+		}
+		for _, note := range r.Notes {
+			fmt.Fprintf(w, "%s: %s\n", r.Row, note)
+		}
+		if r.Error != "" {
+			fmt.Fprintf(w, "%s could not be measured: %s\n", r.Row, r.Error)
+		}
+	}
+}
+
+// writeColumns aligns cells; all lines have as many.
+func writeColumns(w io.Writer, lines [][]string) {
 	widths := make([]int, len(lines[0]))
 	for _, cells := range lines {
 		for i, cell := range cells {
@@ -66,17 +82,6 @@ func writeTable(w io.Writer, results []result) {
 			b.WriteString(cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2))
 		}
 		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
-	}
-	for _, r := range results {
-		if len(r.Notes)+len(r.Error) > 0 {
-			fmt.Fprintln(w)
-		}
-		for _, note := range r.Notes {
-			fmt.Fprintf(w, "%s: %s\n", r.Row, note)
-		}
-		if r.Error != "" {
-			fmt.Fprintf(w, "%s could not be measured: %s\n", r.Row, r.Error)
-		}
 	}
 }
 

@@ -18,20 +18,29 @@ func measureAll(ctx context.Context, o options, stdout, stderr io.Writer) error 
 	}
 	l := &lab{progress: newProgress(told), options: o, pace: paceOf(o)}
 	results, err := l.measureRows(ctx)
+	err = l.end(ctx, err)
+	if o.json {
+		err = errors.Join(err, writeJSON(stdout, report{Quick: o.quick, Machine: machine(), Rows: results}))
+	} else if len(results) > 0 {
+		fmt.Fprintf(stdout, "\n%s%s\n\n", machine(), caveat(o))
+		writeTable(stdout, results)
+	}
+	return errors.Join(err, unmeasured(results))
+}
+
+// end cleans up, and adds to what went wrong before.
+func (l *lab) end(ctx context.Context, err error) error {
 	l.step("cleaning up")
 	err = errors.Join(err, l.close())
 	l.wipe()
 	if ctx.Err() != nil {
-		err = errors.New("interrupted")
+		return errors.New("interrupted")
 	}
-	machine := fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
-	if o.json {
-		err = errors.Join(err, writeJSON(stdout, report{Quick: o.quick, Machine: machine, Rows: results}))
-	} else if len(results) > 0 {
-		fmt.Fprintf(stdout, "\n%s%s\n\n", machine, caveat(o))
-		writeTable(stdout, results)
-	}
-	return errors.Join(err, unmeasured(results))
+	return err
+}
+
+func machine() string {
+	return fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 }
 
 func caveat(o options) string {
@@ -76,16 +85,12 @@ func (l *lab) measureRows(ctx context.Context) (results []result, err error) {
 }
 
 func (l *lab) measureRow(ctx context.Context, row row) result {
-	began, keep := time.Now(), len(l.undo)
-	ctx, cancel := context.WithTimeoutCause(ctx, rowLimit, fmt.Errorf("not done within %s", rowLimit))
-	defer cancel()
-	r, err := row.measure(ctx, l)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
-	}
-	if undone := l.unwind(keep); err == nil {
-		err = undone
-	}
+	began := time.Now()
+	var r result
+	err := l.bounded(ctx, func(ctx context.Context) (err error) {
+		r, err = row.measure(ctx, l)
+		return err
+	})
 	r.Row, r.What, r.Target = row.name, row.what, row.target
 	r.Seconds = time.Since(began).Round(time.Second / 10).Seconds()
 	if err != nil {
@@ -95,4 +100,19 @@ func (l *lab) measureRow(ctx context.Context, row row) result {
 	}
 	l.say("%s: %s (target %s)", row.name, r.Figure, row.target)
 	return r
+}
+
+// bounded does something within rowLimit, and undoes what it has set up.
+func (l *lab) bounded(ctx context.Context, do func(ctx context.Context) error) error {
+	keep := len(l.undo)
+	ctx, cancel := context.WithTimeoutCause(ctx, rowLimit, fmt.Errorf("not done within %s", rowLimit))
+	defer cancel()
+	err := do(ctx)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	if undone := l.unwind(keep); err == nil {
+		err = undone
+	}
+	return err
 }

@@ -29,7 +29,6 @@ func blocks(t *testing.T, language string) []string {
 func TestMonitoringQueriesOfTheReadmeAnswer(t *testing.T) {
 	t.Parallel()
 	svc := start(t, quick(nil))
-	svc.dispatcher()
 	good := newReceiver(t, nil)
 	bad := newReceiver(t, func(int, *http.Request) int { return http.StatusInternalServerError })
 	svc.endpoint(good.URL, nil)
@@ -39,6 +38,11 @@ func TestMonitoringQueriesOfTheReadmeAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	svc.organization("queries.example")
+	died := `UPDATE sonicus.queue SET lease_token = 1, lease_until = clock_timestamp() WHERE endpoint_id <> $1` // under these leases
+	if _, err := svc.db.Exec(died, paused); err != nil {
+		t.Fatal(err)
+	}
+	svc.dispatcher()
 	eventually(t, "the deliveries to end but for the paused one", func() bool { return svc.count("sonicus.queue") == 1 })
 
 	queries := blocks(t, "sql")

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // listener is where a dispatcher listens for hints.
@@ -36,6 +38,47 @@ func TestDeliveriesArriveWhileTheListenerIsCutOff(t *testing.T) {
 	}
 	if !d.running() {
 		t.Error("the dispatcher did not survive")
+	}
+	svc.verified()
+}
+
+// A connection that is lost without a word still takes every packet: only its
+// silence tells.
+func TestListenerThatHearsNothingAnyMoreIsReplaced(t *testing.T) {
+	t.Parallel()
+	const documented = 30 * time.Second // until a Postgres that is cut off without a word is given up
+	svc := start(t, quick(settings{"SONICUS_DISPATCH_POLL_INTERVAL": "1s"}))
+	direct, err := url.Parse(svc.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := newProxy(t, direct.Host)
+	direct.Host = between.address()
+	svc.env = append(svc.env, "SONICUS_DATABASE_DIRECT_URL="+direct.String())
+	d := svc.dispatcher()
+	r := newReceiver(t, nil)
+	id := svc.endpoint(r.URL, nil)
+	const listening = "LISTEN" // is what the server answers
+	eventually(t, "the dispatcher to listen", func() bool { return between.passed(listening) == 1 })
+	svc.organization("heard.example")
+	eventually(t, "the hint to be passed on", func() bool { return between.passed(id) == 1 })
+	r.await(1)
+
+	between.swallow()
+	begin := time.Now()
+	svc.organization("unheard.example")
+	eventually(t, "the hint to be lost", func() bool { return between.lost(id) == 1 })
+	r.await(2)
+	within(t, documented-time.Since(begin), "the dispatcher to notice", func() bool {
+		return len(d.records("hints interrupted, polling goes on")) > 0
+	})
+	eventually(t, "the dispatcher to listen again", func() bool { return between.passed(listening) == 2 })
+	svc.organization("heard-again.example")
+	eventually(t, "the hint to be passed on", func() bool { return between.passed(id) == 2 })
+	r.await(3)
+	svc.drained()
+	if n := len(r.got()); n != 3 {
+		t.Errorf("%d requests, want 3", n)
 	}
 	svc.verified()
 }

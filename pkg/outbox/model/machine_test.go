@@ -351,7 +351,8 @@ func (m *machine) settle(r *rapid.T, results []outbox.Result) {
 		}
 	}
 	heard := slices.DeleteFunc(slices.Clone(outcomes), func(o outbox.Outcome) bool { return o.Successes+o.Failures == 0 })
-	var late, promoted []uuid.UUID
+	var late []uuid.UUID
+	var promoted []outbox.Work
 	var health outbox.Health
 	m.tx(r, func(tx *sqlx.Tx, now time.Time) (err error) {
 		if late, err = outbox.Settle(m.ctx, tx, "test", results); err != nil {
@@ -370,7 +371,7 @@ func (m *machine) settle(r *rapid.T, results []outbox.Result) {
 		}
 	}
 	sameIDs(r, "late", late, wantLate)
-	sameIDs(r, "promoted", promoted, m.promote())
+	sameIDs(r, "promoted", endpointsOf(promoted), m.promote())
 	got, want := map[uuid.UUID]string{}, map[uuid.UUID]string{}
 	for i, e := range m.endpoints {
 		from := e.breaker.state
@@ -547,6 +548,13 @@ func ids(of []*delivery) (all pq.StringArray) {
 		all = append(all, d.id.String())
 	}
 	return all
+}
+
+func endpointsOf(work []outbox.Work) (ids []uuid.UUID) {
+	for _, w := range work {
+		ids = append(ids, w.EndpointID)
+	}
+	return ids
 }
 
 func sameIDs(r *rapid.T, what string, got, want []uuid.UUID) {

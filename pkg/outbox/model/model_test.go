@@ -61,6 +61,8 @@ type delivery struct {
 	when   when
 	token  int64 // lease, 0: none
 	ended  bool  // the lease has ended, but nobody has taken it over
+
+	tookOver bool // the lease followed one that had ended
 }
 
 // when says how a delivery's due time lies to the present.
@@ -228,6 +230,7 @@ func (m *model) mayTake(a ask, taken []*delivery) string {
 // take: a lease of its own for each delivery. The probe of a breaker shuts it again.
 func (m *model) take(a ask, taken []*delivery, token int64) {
 	for _, d := range taken {
+		d.tookOver = d.token != 0
 		d.token, d.ended = token, false
 	}
 	if b := &a.endpoint.breaker; len(taken) > 0 && b.state != outbox.Closed {
@@ -278,12 +281,15 @@ func (m *model) promote() (endpoints []uuid.UUID) {
 }
 
 // release: a lease that is still the delivery's is given back. With a wait the
-// delivery is due later, without one it keeps its place. Nothing counts as an attempt.
+// delivery is due later, without one it keeps its place. Nothing counts as an
+// attempt. One that took over goes on to be a possible duplicate.
 func (m *model) release(d *delivery, token int64, wait bool) {
 	if d.token != token {
 		return
 	}
-	d.token = 0
+	if d.ended = d.tookOver; !d.ended {
+		d.token = 0
+	}
 	if wait {
 		d.when = later
 	}

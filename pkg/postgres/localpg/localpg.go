@@ -13,6 +13,8 @@
 // nobody. Durable data survives between runs in the cache directory: SONICUS_CACHE_DIR, else /var/cache/sonicus-webhooks
 // (or the same below /var/tmp) for root and the user's own cache directory for everybody else. Clusters for tests live
 // in /dev/shm instead where that has room, unless SONICUS_CACHE_DIR is set.
+//
+// StartPooler puts a PgBouncer before a server, found on the machine or downloaded with apt-get.
 package localpg
 
 import (

@@ -8,6 +8,7 @@ package pgtest
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -85,6 +86,30 @@ func NewServer(t testing.TB) *localpg.Server {
 		t.Fatalf("a database on the test's own Postgres: %v", err)
 	}
 	return server
+}
+
+// NewPooler returns the way to a database through a PgBouncer of the test's own, in transaction mode. Where PgBouncer
+// cannot be had the test is skipped, except in continuous integration: whoever sets CI wants to know.
+func NewPooler(t testing.TB, url string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // may have to download it
+	defer cancel()
+	pooler, err := localpg.StartPooler(ctx, url, func(line string) { t.Log(line) })
+	switch {
+	case err != nil && os.Getenv("CI") != "":
+		t.Fatalf("a PgBouncer for the test: %v", err)
+	case err != nil:
+		t.Skipf("SKIPPED, nothing is tested behind a pooler: %v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("PgBouncer logged:\n%s", pooler.Log())
+		}
+		if err := pooler.Close(); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	return pooler.URL()
 }
 
 func within(t testing.TB) (context.Context, context.CancelFunc) {
