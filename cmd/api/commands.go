@@ -81,7 +81,7 @@ func key(ctx context.Context, args []string, getenv func(string) string, stdout 
 		lifetime   time.Duration
 	)
 	if err := flags("key create", args[1:], func(f *flag.FlagSet) {
-		f.StringVar(&role, "role", "", "super_admin or admin")
+		f.StringVar(&role, "role", "", "super_admin, admin or viewer")
 		f.StringVar(&name, "name", "", "what or whom the key is for")
 		f.DurationVar(&lifetime, "expires", 0, "lifetime, for example 720h")
 	}); err != nil {
@@ -89,7 +89,7 @@ func key(ctx context.Context, args []string, getenv func(string) string, stdout 
 	}
 	switch {
 	case role == "":
-		return fmt.Errorf("%w: key create: --role is required: super_admin or admin", errUsage)
+		return fmt.Errorf("%w: key create: --role is required: super_admin, admin or viewer", errUsage)
 	case name == "":
 		return fmt.Errorf("%w: key create: --name is required: what or whom the key is for", errUsage)
 	}

@@ -8,14 +8,16 @@ import "github.com/google/uuid"
 // Role says what a caller may do.
 type Role string
 
-// The roles. A super admin may do all that an admin may, and manages webhooks.
+// The roles. A super admin may do all that an admin may, and manages webhooks and
+// keys; an admin may do all that a viewer may, which is to look.
 const (
 	SuperAdmin Role = "super_admin"
 	Admin      Role = "admin"
+	Viewer     Role = "viewer"
 )
 
 // Roles lists the roles that a key can have, the mightiest first.
-func Roles() []Role { return []Role{SuperAdmin, Admin} }
+func Roles() []Role { return []Role{SuperAdmin, Admin, Viewer} }
 
 // Allows says whether a caller of this role may do what requires the other.
 // A role that does not exist allows nothing, and nothing allows it.
@@ -26,8 +28,10 @@ func (r Role) Allows(required Role) bool {
 func (r Role) rank() int {
 	switch r {
 	case SuperAdmin:
-		return 2
+		return 3
 	case Admin:
+		return 2
+	case Viewer:
 		return 1
 	default:
 		return 0

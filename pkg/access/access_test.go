@@ -23,12 +23,13 @@ const bootstrapKey = "bootstrap-key-of-at-least-32-characters"
 
 func TestRoleAllowsNothingBeyondItself(t *testing.T) {
 	t.Parallel()
-	roles := []access.Role{access.SuperAdmin, access.Admin, "viewer", ""}
+	roles := []access.Role{access.SuperAdmin, access.Admin, access.Viewer, "root", ""}
 	want := [][]bool{ // held × required
-		{true, true, false, false},
-		{false, true, false, false},
-		{false, false, false, false},
-		{false, false, false, false},
+		{true, true, true, false, false},
+		{false, true, true, false, false},
+		{false, false, true, false, false},
+		{false, false, false, false, false},
+		{false, false, false, false, false},
 	}
 	for i, held := range roles {
 		for j, required := range roles {
@@ -215,7 +216,7 @@ func TestCreateKeyNamesWhatIsWrong(t *testing.T) {
 		"white space":   {" a", access.Admin, 0, "name"},
 		"not UTF-8":     {"\xff", access.Admin, 0, "name"},
 		"long name":     {strings.Repeat("ä", 201), access.Admin, 0, "name"},
-		"viewer":        {"a", "viewer", 0, "role"},
+		"unknown role":  {"a", "viewers", 0, "role"},
 		"no role":       {"a", "", 0, "role"},
 		"in the past":   {"a", access.Admin, -time.Second, "expires"},
 		"all of it bad": {"", "root", -1, "name role expires"},

@@ -93,7 +93,7 @@ func check(name string, role Role, lifetime time.Duration) []problem.Field {
 		})
 	}
 	if !slices.Contains(Roles(), role) {
-		wrong = append(wrong, problem.Field{Field: "role", Code: "invalid_role", Detail: "use super_admin or admin"})
+		wrong = append(wrong, problem.Field{Field: "role", Code: "invalid_role", Detail: "use super_admin, admin or viewer"})
 	}
 	if lifetime < 0 {
 		wrong = append(wrong, problem.Field{Field: "expires", Code: "out_of_range", Detail: "give a time in the future"})

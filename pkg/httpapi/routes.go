@@ -29,12 +29,12 @@ func (s *Server) routes() []route {
 		{http.MethodPost, organizationsPath + "/", access.Admin, create},
 		{http.MethodPost, base + "/super-admin/organizations/", access.SuperAdmin, create},
 		{http.MethodPost, base + "/organization-crud/organizations/", access.Admin, taking(onboardingFields, s.onboard)},
-		{http.MethodGet, organizationsPath + "/", access.Admin, listing("organizations", s.organizations.List, organizationItem)},
-		{http.MethodGet, organizationsPath + "/:id", access.Admin, byID(s.getOrganization)},
+		{http.MethodGet, organizationsPath + "/", access.Viewer, listing("organizations", s.organizations.List, organizationItem)},
+		{http.MethodGet, organizationsPath + "/:id", access.Viewer, byID(s.getOrganization)},
 
 		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},
-		{http.MethodGet, endpointsPath, access.SuperAdmin, listing("endpoints", s.endpoints.List, endpointItem)},
-		{http.MethodGet, endpointsPath + "/:id", access.SuperAdmin, byID(s.getEndpoint)},
+		{http.MethodGet, endpointsPath, access.Viewer, listing("endpoints", s.endpoints.List, endpointItem)},
+		{http.MethodGet, endpointsPath + "/:id", access.Viewer, byID(s.getEndpoint)},
 	}
 }
 
