@@ -105,14 +105,18 @@ func key(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err := postgres.CheckSchema(ctx, db); err != nil {
 		return err
 	}
-	plaintext, err := access.NewKeys(db, "").CreateKey(ctx, name, access.Role(role), lifetime)
+	wanted := access.NewKey{Name: name, Role: access.Role(role)}
+	if lifetime != 0 {
+		wanted.Lifetime = &lifetime
+	}
+	made, err := access.NewKeys(db, "").Create(ctx, wanted)
 	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindInvalid {
 		return fmt.Errorf("%w: key create: %w", errUsage, err)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(stdout, plaintext)
+	_, err = fmt.Fprintln(stdout, string(made.Plaintext))
 	return err
 }
 

@@ -17,6 +17,7 @@ var collections = map[string]func(i int) string{
 		return fmt.Sprintf(`{"name":"%d","domain":"n%d.example.com","primary_contact_email":"a@example.com"}`, i, i)
 	},
 	endpointsPath: func(i int) string { return fmt.Sprintf(`{"name":"%d","url":%q,"events":["*"]}`, i, hook) },
+	keysPath:      func(i int) string { return fmt.Sprintf(`{"name":"%d","role":"viewer"}`, i) },
 }
 
 func TestPagesHoldEveryRowOnceWhileRowsComeIn(t *testing.T) {

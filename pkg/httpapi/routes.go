@@ -13,6 +13,7 @@ const (
 	base              = "/api/v1"
 	organizationsPath = base + "/organizations"
 	endpointsPath     = base + "/webhooks/endpoints"
+	keysPath          = base + "/api-keys"
 )
 
 // route is one line of the API's table of contents.
@@ -35,6 +36,11 @@ func (s *Server) routes() []route {
 		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},
 		{http.MethodGet, endpointsPath, access.Viewer, listing("endpoints", s.endpoints.List, endpointItem)},
 		{http.MethodGet, endpointsPath + "/:id", access.Viewer, byID(s.getEndpoint)},
+
+		{http.MethodPost, keysPath, access.SuperAdmin, taking(keyFields, s.createKey)},
+		{http.MethodGet, keysPath, access.SuperAdmin, listing("api-keys", s.keys.List, keyItem)},
+		{http.MethodGet, keysPath + "/:id", access.SuperAdmin, byID(s.getKey)},
+		{http.MethodDelete, keysPath + "/:id", access.SuperAdmin, removing(s.keys.Revoke)},
 	}
 }
 
