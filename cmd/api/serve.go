@@ -151,6 +151,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		Organizations: organization.NewStore(db, endpoints, hinter.Hint),
 		Endpoints:     endpoints,
 		Keys:          keys,
+		Trail:         access.NewTrail(db),
 		Log:           log,
 	})
 	err = server.Run(ctx, listener, cfg.ShutdownGrace)

@@ -59,7 +59,7 @@ func newAPIOn(t *testing.T, db *sqlx.DB) *api {
 	endpoints := endpoint.NewStore(db, guard, box)
 	logs := new(logBuffer)
 	s := New(Options{
-		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Keys: access.NewKeys(db, bootstrapKey),
+		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db),
 		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	web := httptest.NewServer(s.Handler())

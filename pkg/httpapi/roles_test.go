@@ -36,6 +36,8 @@ var matrix = map[string]access.Role{
 	"GET /api/v1/api-keys/:id":                      access.SuperAdmin,
 	"HEAD /api/v1/api-keys/:id":                     access.SuperAdmin,
 	"DELETE /api/v1/api-keys/:id":                   access.SuperAdmin,
+	"GET /api/v1/audit-log":                         access.SuperAdmin,
+	"HEAD /api/v1/audit-log":                        access.SuperAdmin,
 }
 
 func TestEveryRouteRefusesWhoeverMayNot(t *testing.T) {

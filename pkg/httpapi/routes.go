@@ -14,6 +14,7 @@ const (
 	organizationsPath = base + "/organizations"
 	endpointsPath     = base + "/webhooks/endpoints"
 	keysPath          = base + "/api-keys"
+	trailPath         = base + "/audit-log"
 )
 
 // route is one line of the API's table of contents.
@@ -41,6 +42,8 @@ func (s *Server) routes() []route {
 		{http.MethodGet, keysPath, access.SuperAdmin, listing("api-keys", s.keys.List, keyItem)},
 		{http.MethodGet, keysPath + "/:id", access.SuperAdmin, byID(s.getKey)},
 		{http.MethodDelete, keysPath + "/:id", access.SuperAdmin, removing(s.keys.Revoke)},
+
+		{http.MethodGet, trailPath, access.SuperAdmin, filtered("audit-log", trailFilter, s.trail.List, trailItem)},
 	}
 }
 

@@ -36,6 +36,7 @@ type Options struct {
 	Organizations *organization.Store
 	Endpoints     *endpoint.Store
 	Keys          *access.Keys
+	Trail         *access.Trail
 	Log           *slog.Logger
 }
 
@@ -44,13 +45,16 @@ type Server struct {
 	organizations *organization.Store
 	endpoints     *endpoint.Store
 	keys          *access.Keys
+	trail         *access.Trail
 	log           *slog.Logger
 	echo          *echo.Echo
 }
 
 // New makes the API, with every route mounted.
 func New(o Options) *Server {
-	s := &Server{organizations: o.Organizations, endpoints: o.Endpoints, keys: o.Keys, log: o.Log, echo: echo.New()}
+	s := &Server{
+		organizations: o.Organizations, endpoints: o.Endpoints, keys: o.Keys, trail: o.Trail, log: o.Log, echo: echo.New(),
+	}
 	s.echo.Logger.SetOutput(io.Discard) // requests are logged by observe
 	s.echo.IPExtractor = echo.ExtractIPDirect()
 	s.echo.Use(s.observe, recoverPanic, s.authenticate)
