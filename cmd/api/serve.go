@@ -147,6 +147,9 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 	endpoints := endpoint.NewStore(db, webhook.NewGuard(policy(cfg)), box)
 	keys := access.NewKeys(db, cfg.BootstrapAPIKey)
 	defer keys.Wait()
+	if err := acceptTokens(ctx, keys, cfg, log); err != nil {
+		return err
+	}
 	server := httpapi.New(httpapi.Options{
 		Organizations: organization.NewStore(db, endpoints, hinter.Hint),
 		Endpoints:     endpoints,
@@ -157,6 +160,21 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 	err = server.Run(ctx, listener, cfg.ShutdownGrace)
 	log.Info("api stopped")
 	return err
+}
+
+func acceptTokens(ctx context.Context, keys *access.Keys, cfg config.Config, log *slog.Logger) error {
+	if cfg.JWTAlgorithm == "" {
+		return nil
+	}
+	tokens, err := access.NewTokens(ctx, access.TokenOptions{
+		Algorithm: cfg.JWTAlgorithm, Secret: cfg.JWTSecret, JWKSURL: cfg.JWTJWKSURL,
+		Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience, RoleClaim: cfg.JWTRoleClaim,
+	}, log)
+	if err != nil {
+		return fmt.Errorf("SONICUS_JWT_JWKS_URL: %w", err)
+	}
+	keys.Accept(tokens)
+	return nil
 }
 
 func newBox(cfg config.Config) (*secret.Box, error) {

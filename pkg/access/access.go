@@ -1,5 +1,5 @@
-// Package access owns who may use the API: bearer keys, the roles behind them,
-// and the audit trail of what is done with them. A key is 256 random bits; only
+// Package access owns who may use the API: bearer keys and JWTs, the roles behind
+// them, and the audit trail of what is done with them. A key is 256 random bits; only
 // its SHA-256 is stored, so neither the database nor a backup of it lets anyone in.
 package access
 
@@ -40,7 +40,7 @@ func (r Role) rank() int {
 
 // Principal is a caller that has proven who it is.
 type Principal struct {
-	KeyID uuid.UUID // uuid.Nil for the bootstrap key
-	Name  string    // what or whom the key is for
+	KeyID uuid.UUID // uuid.Nil for the bootstrap key and for JWTs
+	Name  string    // what or whom the key is for, or the subject of the JWT
 	Role  Role
 }

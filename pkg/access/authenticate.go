@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type Keys struct {
 	db           *sqlx.DB
 	bootstrap    [sha256.Size]byte
 	hasBootstrap bool
+	tokens       *Tokens // nil: JWTs are not accepted
 
 	touching sync.Mutex // held while last_used_at is being updated beside a request
 }
@@ -45,7 +47,11 @@ func NewKeys(db *sqlx.DB, bootstrap secret.Value) *Keys {
 	return &Keys{db: db, bootstrap: sha256.Sum256([]byte(bootstrap)), hasBootstrap: bootstrap != ""}
 }
 
-// Authenticate returns who holds token. A token that is malformed, unknown,
+// Accept lets holders of these JWTs in beside those of keys. Call it before the
+// first Authenticate.
+func (k *Keys) Accept(t *Tokens) { k.tokens = t }
+
+// Authenticate returns who holds token, which is a key or a JWT. A token that is malformed, unknown,
 // expired or revoked is the same problem of kind Unauthenticated, found with the
 // same look-up; the problem's Err tells logs which it was. A database that does
 // not answer is a problem of kind Unavailable: it says nothing of the token.
@@ -53,6 +59,9 @@ func (k *Keys) Authenticate(ctx context.Context, token string) (Principal, error
 	hash := sha256.Sum256([]byte(token))
 	if subtle.ConstantTimeCompare(hash[:], k.bootstrap[:]) == 1 && k.hasBootstrap {
 		return Principal{Name: bootstrapName, Role: SuperAdmin}, nil
+	}
+	if k.tokens != nil && strings.Contains(token, ".") { // keys have none
+		return k.tokens.Authenticate(token)
 	}
 	found, err := k.lookup(ctx, hash)
 	if err != nil {
