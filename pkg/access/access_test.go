@@ -117,11 +117,26 @@ func TestEveryBadTokenIsRefusedAlike(t *testing.T) {
 	}
 }
 
+func TestRefusalsAreCountedAndNothingElse(t *testing.T) {
+	t.Parallel()
+	keys := access.NewKeys(pgtest.New(t), bootstrapKey)
+	good := create(t, keys, "crm", access.Admin, 0)
+	for token, want := range map[string]int64{bootstrapKey: 0, good: 0, good + "x": 1, "": 1} {
+		before := keys.Refused()
+		_, _ = keys.Authenticate(t.Context(), token)
+		if got := keys.Refused() - before; got != want {
+			t.Errorf("%d refusals, want %d", got, want)
+		}
+	}
+	keys.Wait()
+}
+
 func TestDatabaseAwayIsNotTheCallersFault(t *testing.T) {
 	t.Parallel()
-	_, err := access.NewKeys(unreachable(t), bootstrapKey).Authenticate(t.Context(), "snk_"+strings.Repeat("A", 43))
-	if kindOf(err) != problem.KindUnavailable {
-		t.Errorf("got %v", err)
+	keys := access.NewKeys(unreachable(t), bootstrapKey)
+	_, err := keys.Authenticate(t.Context(), "snk_"+strings.Repeat("A", 43))
+	if kindOf(err) != problem.KindUnavailable || keys.Refused() != 0 {
+		t.Errorf("got %v, counted %d times", err, keys.Refused())
 	}
 }
 

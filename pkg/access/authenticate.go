@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,6 +38,7 @@ type Keys struct {
 	bootstrap    [sha256.Size]byte
 	hasBootstrap bool
 	tokens       *Tokens // nil: JWTs are not accepted
+	refused      atomic.Int64
 
 	touching sync.Mutex // held while last_used_at is being updated beside a request
 }
@@ -56,6 +58,17 @@ func (k *Keys) Accept(t *Tokens) { k.tokens = t }
 // same look-up; the problem's Err tells logs which it was. A database that does
 // not answer is a problem of kind Unavailable: it says nothing of the token.
 func (k *Keys) Authenticate(ctx context.Context, token string) (Principal, error) {
+	principal, err := k.authenticate(ctx, token)
+	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindUnauthenticated {
+		k.refused.Add(1)
+	}
+	return principal, err
+}
+
+// Refused is how many tokens were refused so far, absent ones among them.
+func (k *Keys) Refused() int64 { return k.refused.Load() }
+
+func (k *Keys) authenticate(ctx context.Context, token string) (Principal, error) {
 	hash := sha256.Sum256([]byte(token))
 	if subtle.ConstantTimeCompare(hash[:], k.bootstrap[:]) == 1 && k.hasBootstrap {
 		return Principal{Name: bootstrapName, Role: SuperAdmin}, nil

@@ -107,6 +107,7 @@ func TestEffectiveSettingsTellWhereTheyCameFrom(t *testing.T) {
 		{"SONICUS_JWT_ISSUER", "", "default"},
 		{"SONICUS_JWT_AUDIENCE", "", "default"},
 		{"SONICUS_JWT_ROLE_CLAIM", "role", "default"},
+		{"SONICUS_API_RATE_LIMIT", "0", "default"},
 		{"SONICUS_EGRESS_ALLOW_CIDRS", "", "default"},
 		{"SONICUS_EGRESS_ALLOW_PORTS", "5432,9200", "SONICUS_EGRESS_ALLOW_PORTS"},
 		{"SONICUS_SHUTDOWN_GRACE", "30s", "default"},

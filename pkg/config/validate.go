@@ -228,6 +228,7 @@ func short(v any) string {
 }
 
 func (c *Config) checkRest(check func(name, text string)) {
+	check("SONICUS_API_RATE_LIMIT", outside(c.APIRateLimit, 0, 100_000))
 	if c.Environment != Production && c.Environment != Development {
 		check("SONICUS_ENV", fmt.Sprintf("is %q; write production or development", c.Environment))
 	}

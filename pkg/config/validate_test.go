@@ -93,6 +93,7 @@ func TestAPIProblems(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ value, want string }{
 		"SONICUS_BOOTSTRAP_API_KEY": {"shorty", "SONICUS_BOOTSTRAP_API_KEY has 6 characters and needs at least 32; make one with: openssl rand -hex 32"},
+		"SONICUS_API_RATE_LIMIT":    {"-1", "SONICUS_API_RATE_LIMIT is -1, outside of its range; write 0 to 100000"},
 		"SONICUS_AUTO_MIGRATE":      {"later", `SONICUS_AUTO_MIGRATE is "later", which is not true or false; write one of them`},
 		"SONICUS_ADMIN_ADDR":        {"127.0.0.1:18100", "SONICUS_ADMIN_ADDR is 127.0.0.1:18100 like SONICUS_HTTP_ADDR; write another port"},
 	} {
