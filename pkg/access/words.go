@@ -36,8 +36,9 @@ var headerNames = []string{"alg", "typ", "kid", "x5t", "x5t#S256"}
 // somebody out, lets nobody in (RFC 8725 §3.11).
 var types = []string{"jwt", "at+jwt", "application/at+jwt"}
 
-// kidForm is an identifier, and neither a path nor an address nor a query.
-var kidForm = regexp.MustCompile(`^[A-Za-z0-9._~=-]{1,128}$`)
+// kidForm is an identifier, and neither a path nor an address nor a query. Some
+// issuers use a digest in plain base64, whose slashes make no path.
+var kidForm = regexp.MustCompile(`^([A-Za-z0-9._~=-]{1,128}|[A-Za-z0-9+/]{43}=)$`)
 
 // reserved are the names that the audit trail has for those who act without a token.
 var reserved = []string{bootstrapName, commandLine}

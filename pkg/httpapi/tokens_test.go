@@ -235,6 +235,7 @@ func TestGoodTokensAreWhoTheySay(t *testing.T) {
 		"alg alone":             {`{"alg":"HS256"}`, nil},
 		"an access token":       {`{"alg":"HS256","typ":"at+JWT"}`, nil},
 		"with a kid":            {`{"alg":"HS256","kid":"2025-08_a.b~c="}`, nil},
+		"with a digest as kid":  {`{"alg":"HS256","kid":"/abcdefghijklmnopqrstuvwxyz+ABCDEFGHIJKLM/0="}`, nil},
 		"with a thumbprint":     {`{"alg":"HS256","x5t":"abc"}`, nil},
 		"several audiences":     {hsHeader, []string{`"sonicus"`, `["a","sonicus"]`}},
 		"over within leeway":    {hsHeader, []string{exp, in(-20)}},
