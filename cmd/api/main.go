@@ -22,7 +22,7 @@ const usage = `usage: api [command]
   serve                    answer requests (the default)
   migrate up|status|down   bring the schema up to date, show it, take back one step
   key create --role R --name N [--expires D]
-                           make an API key and print it, once; R is super_admin or admin,
+                           make an API key and print it, once; R is super_admin, admin or viewer,
                            D a duration such as 720h (default: never expires)
   config [--json]          show the effective settings, secrets masked
   healthcheck              ask the running api whether it is alive

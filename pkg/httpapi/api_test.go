@@ -59,7 +59,7 @@ func newAPIOn(t *testing.T, db *sqlx.DB) *api {
 	endpoints := endpoint.NewStore(db, guard, box)
 	logs := new(logBuffer)
 	s := New(Options{
-		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Keys: access.NewKeys(db, bootstrapKey),
+		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db),
 		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	web := httptest.NewServer(s.Handler())
@@ -225,11 +225,11 @@ func keysOf(t *testing.T, object string) []string {
 
 func (a *api) createKey(t *testing.T, name string, role access.Role) string {
 	t.Helper()
-	key, err := a.keys.CreateKey(t.Context(), name, role, 0)
+	made, err := a.keys.Create(t.Context(), access.NewKey{Name: name, Role: role})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	return string(made.Plaintext)
 }
 
 func (a *api) change(t *testing.T, statement string) {

@@ -57,6 +57,20 @@ func byID(get func(context.Context, uuid.UUID) (any, error)) echo.HandlerFunc {
 	}
 }
 
+// removing is the handler of a DELETE, which takes malformed ids as byID does. What
+// is gone already is no problem: a DELETE may be repeated (RFC 9110 §9.2.2).
+func removing(remove func(context.Context, uuid.UUID) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id, _ := parseID(c.Param("id"))
+		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
+		defer cancel()
+		if err := remove(ctx, id); err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
+	}
+}
+
 // parseID reads the 36 characters of RFC 9562 §4; uuid.Parse alone also takes
 // braces, URNs and bare hex.
 func parseID(s string) (uuid.UUID, bool) {

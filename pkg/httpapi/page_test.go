@@ -18,6 +18,7 @@ var collections = map[string]func(i int) string{
 		return fmt.Sprintf(`{"name":"%d","domain":"n%d.example.com","primary_contact_email":"a@example.com"}`, i, i)
 	},
 	endpointsPath: func(i int) string { return fmt.Sprintf(`{"name":"%d","url":%q,"events":["*"]}`, i, hook) },
+	keysPath:      func(i int) string { return fmt.Sprintf(`{"name":"%d","role":"viewer"}`, i) },
 }
 
 // A row that comes in while somebody pages may turn up on a later page: its id may be
