@@ -135,10 +135,7 @@ func (a *api) keeps(t *testing.T, c call, got answer) {
 		t.Errorf("%s: status %d is not described: %s", op, got.status, got.body)
 		return
 	}
-	mediaType, _, err := mime.ParseMediaType(got.header.Get("Content-Type"))
-	if content := answer.Value.Content[mediaType]; err != nil || content == nil {
-		t.Errorf("%s: %d %q is not described", op, got.status, got.header.Get("Content-Type"))
-	} else if err := fits(content.Schema, got.body); err != nil {
+	if err := hasContent(answer.Value.Content, got); err != nil {
 		t.Errorf("%s: %d: %v\n%s", op, got.status, err, got.body)
 	}
 	for name, h := range answer.Value.Headers {
@@ -151,6 +148,21 @@ func (a *api) keeps(t *testing.T, c call, got answer) {
 			t.Errorf("%s: taken, but not as described: %v\n%s", op, err, c.body)
 		}
 	}
+}
+
+// hasContent checks the content type and the body, which must be empty when none is described.
+func hasContent(described openapi3.Content, got answer) error {
+	if len(described) == 0 && got.body == "" {
+		return nil
+	}
+	mediaType, _, err := mime.ParseMediaType(got.header.Get("Content-Type"))
+	if err != nil {
+		return err
+	}
+	if described[mediaType] == nil {
+		return fmt.Errorf("%s is not described", mediaType)
+	}
+	return fits(described[mediaType].Schema, got.body)
 }
 
 // find is the operation that the router takes a call to.

@@ -3,5 +3,6 @@ SwaggerUIBundle({
   url: "/openapi.yaml",
   dom_id: "#swagger-ui",
   deepLinking: true,
+  defaultModelsExpandDepth: 0,
   validatorUrl: null,
 });
