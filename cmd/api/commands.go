@@ -11,6 +11,7 @@ import (
 
 	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/config"
+	"github.com/sonicus/webhooks/pkg/httpapi"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
 	"github.com/sonicus/webhooks/pkg/telemetry"
@@ -117,6 +118,14 @@ func key(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return err
 	}
 	_, err = fmt.Fprintln(stdout, string(made.Plaintext))
+	return err
+}
+
+func openAPI(args []string, stdout io.Writer) error {
+	if err := flags("openapi", args, func(*flag.FlagSet) {}); err != nil {
+		return err
+	}
+	_, err := io.WriteString(stdout, httpapi.OpenAPI())
 	return err
 }
 

@@ -55,7 +55,7 @@ func newAPIOn(t *testing.T, db *sqlx.DB) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard := webhook.NewGuard(webhook.Policy{AllowHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	guard := webhook.NewGuard(webhook.Policy{AllowHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Resolver: nameless()})
 	endpoints := endpoint.NewStore(db, guard, box)
 	logs := new(logBuffer)
 	s := New(Options{
@@ -120,10 +120,12 @@ type answer struct {
 	body   string
 }
 
-// do sends the call. The client follows no redirects, so that one would be seen.
+// do sends the call and checks that the answer is as openapi.yaml has it. The client follows no redirects, so that one would be seen.
 func (a *api) do(t *testing.T, c call) answer {
 	t.Helper()
-	return do(t, a.url, c)
+	got := do(t, a.url, c)
+	a.keeps(t, c, got)
+	return got
 }
 
 func do(t *testing.T, url string, c call) answer {

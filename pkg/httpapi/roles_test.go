@@ -46,6 +46,9 @@ func TestEveryRouteRefusesWhoeverMayNot(t *testing.T) {
 	callers := a.callers(t)
 	mounted := map[string]bool{}
 	for _, r := range a.echo.Routes() {
+		if isDocument(r.Path) {
+			continue // for everyone
+		}
 		name := r.Method + " " + r.Path
 		mounted[name] = true
 		required, known := matrix[name]

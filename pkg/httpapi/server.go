@@ -62,6 +62,7 @@ func New(o Options) *Server {
 	s.echo.IPExtractor = echo.ExtractIPDirect()
 	s.echo.Use(s.observe, recoverPanic, s.authenticate, s.limit)
 	s.mount(s.routes())
+	s.mountDocuments()
 	return s
 }
 

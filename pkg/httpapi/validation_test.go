@@ -11,7 +11,7 @@ import (
 // bad holds values that each documented field refuses, beside those of another
 // type; nil: the field has no values but true and false to refuse.
 var badOrganization = map[string][]any{
-	"name":                  {"", " ", strings.Repeat("a", 201), "a\nb", "a\x00b"},
+	"name":                  {"", " ", " a", strings.Repeat("a", 201), "a\nb", "a\x00b"},
 	"display_name":          {"", strings.Repeat("a", 201), "a\x00b"},
 	"domain":                {"", "localhost", "a b.com", "http://example.com", "example.com/x", "-a.com", strings.Repeat("a.", 200) + "com"},
 	"primary_contact_email": {"", "a", "a@", "@b.com", "a@b@c.com", "A <a@b.com>", "a\r\nBcc: x@y.com", strings.Repeat("a", 300) + "@b.com"},
