@@ -39,37 +39,39 @@ const (
 	OrderingOrganization = "organization" // those of one organization one after another, as they were published
 )
 
-// Endpoint is a registered endpoint as people see it. Times are UTC.
+// Endpoint is a registered endpoint as people, and the audit trail, see it. Times
+// are UTC.
 type Endpoint struct {
-	ID             uuid.UUID  `db:"id"`
-	URL            string     `db:"url"` // normalized
-	Events         []string   `db:"-"`
-	IsActive       bool       `db:"is_active"`
-	OrganizationID *uuid.UUID `db:"organization_id"` // nil: global
-	TimeoutSeconds int        `db:"timeout_seconds"`
-	MaxRetries     int        `db:"max_retries"`
-	Name           string     `db:"name"`
-	Description    string     `db:"description"`
-	SecretSet      bool       `db:"secret_set"`
-	SecretLast4    *string    `db:"secret_last4"` // nil: unsigned
-	CreatedAt      time.Time  `db:"created_at"`
-	UpdatedAt      time.Time  `db:"updated_at"`
-	RateLimit      *int       `db:"rate_limit"`
-	MaxConcurrency *int       `db:"max_concurrency"`
-	Ordering       string     `db:"ordering"`
-	DisabledReason *string    `db:"disabled_reason"` // set when the service switched it off
-	DisabledAt     *time.Time `db:"disabled_at"`
-	PausedAt       *time.Time `db:"paused_at"`
+	ID             uuid.UUID  `db:"id" json:"id"`
+	Version        int64      `db:"version" json:"-"` // changes with every setting, and not with how sending goes
+	URL            string     `db:"url" json:"url"`   // normalized
+	Events         []string   `db:"-" json:"events"`
+	IsActive       bool       `db:"is_active" json:"is_active"`
+	OrganizationID *uuid.UUID `db:"organization_id" json:"organization_id"` // nil: global
+	TimeoutSeconds int        `db:"timeout_seconds" json:"timeout_seconds"`
+	MaxRetries     int        `db:"max_retries" json:"max_retries"`
+	Name           string     `db:"name" json:"name"`
+	Description    string     `db:"description" json:"description"`
+	SecretSet      bool       `db:"secret_set" json:"secret_set"`
+	SecretLast4    *string    `db:"secret_last4" json:"secret_last4"` // nil: unsigned
+	CreatedAt      time.Time  `db:"created_at" json:"created_at"`
+	UpdatedAt      time.Time  `db:"updated_at" json:"updated_at"`
+	RateLimit      *int       `db:"rate_limit" json:"rate_limit"`
+	MaxConcurrency *int       `db:"max_concurrency" json:"max_concurrency"`
+	Ordering       string     `db:"ordering" json:"ordering"`
+	DisabledReason *string    `db:"disabled_reason" json:"disabled_reason"` // set while it is switched off
+	DisabledAt     *time.Time `db:"disabled_at" json:"disabled_at"`
+	PausedAt       *time.Time `db:"paused_at" json:"paused_at"`
 
-	BreakerFailures       *int `db:"breaker_failures"`
-	BreakerMaxOpenSeconds *int `db:"breaker_max_open_seconds"`
+	BreakerFailures       *int `db:"breaker_failures" json:"breaker_failures"`
+	BreakerMaxOpenSeconds *int `db:"breaker_max_open_seconds" json:"breaker_max_open_seconds"`
 
 	// How sending goes, which the dispatchers note in the table lanes.
-	BreakerState  string     `db:"breaker_state"`   // closed, open or half_open
-	BreakerUntil  *time.Time `db:"breaker_until"`   // when the next probe is let through
-	FailingSince  *time.Time `db:"failing_since"`   // first failed attempt since the last success
-	LastSuccessAt *time.Time `db:"last_success_at"` // exact to about a second
-	LastFailureAt *time.Time `db:"last_failure_at"` // exact to about a second
+	BreakerState  string     `db:"breaker_state" json:"-"`   // closed, open or half_open
+	BreakerUntil  *time.Time `db:"breaker_until" json:"-"`   // when the next probe is let through
+	FailingSince  *time.Time `db:"failing_since" json:"-"`   // first failed attempt since the last success
+	LastSuccessAt *time.Time `db:"last_success_at" json:"-"` // exact to about a second
+	LastFailureAt *time.Time `db:"last_failure_at" json:"-"` // exact to about a second
 }
 
 // Created is a newly registered endpoint.
@@ -78,8 +80,9 @@ type Created struct {
 	SecretKey secret.Value // only when it was generated: this is the one time it is shown
 }
 
-// selection reads what row holds. Every endpoint has a lane.
-const selection = `SELECT e.id, e.url, e.events, e.is_active, e.organization_id, e.timeout_seconds, e.max_retries, e.name, e.description,
+// selection reads what row holds. Every endpoint has a lane. The version is that of
+// the row itself: a system column that every update changes, by whatever hand.
+const selection = `SELECT e.id, e.xmin::text::bigint AS version, e.url, e.events, e.is_active, e.organization_id, e.timeout_seconds, e.max_retries, e.name, e.description,
 	e.secret IS NOT NULL AS secret_set, e.secret_last4, e.created_at, e.updated_at, e.rate_limit, e.max_concurrency, e.ordering,
 	e.breaker_failures, e.breaker_max_open_seconds, e.disabled_reason, e.disabled_at, e.paused_at,
 	l.breaker_state, l.breaker_until, l.failing_since, l.last_success_at, l.last_failure_at

@@ -61,7 +61,8 @@ const insert = `
 INSERT INTO sonicus.endpoints (id, url, name, description, organization_id, events, timeout_seconds, max_retries,
                                rate_limit, max_concurrency, ordering, breaker_failures, breaker_max_open_seconds,
                                secret, secret_last4, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)`
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)
+RETURNING xmin::text::bigint`
 
 // Insert writes a checked endpoint in the caller's transaction; now is that
 // transaction's time. An organization that does not exist is a problem of kind
@@ -76,7 +77,7 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 	if err != nil {
 		return Created{}, err
 	}
-	_, err = tx.ExecContext(ctx, insert, made.ID, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
+	err = tx.GetContext(ctx, &made.Version, insert, made.ID, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
 		c.timeout, c.retries, c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, sealed, made.SecretLast4, now)
 	if postgres.Violates(err, "endpoints_organization_id_fkey") {
 		return Created{}, problem.Invalid(wrong("organization_id", "unknown_organization",

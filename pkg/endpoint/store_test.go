@@ -33,7 +33,7 @@ func TestCreatedEndpointReadsBackAsItWasAnswered(t *testing.T) {
 	least := create(t, store, valid())
 	most := create(t, store, full)
 	want := endpoint.Endpoint{
-		ID: most.ID, URL: publicURL, Events: full.Events, IsActive: true, OrganizationID: &organization, TimeoutSeconds: 30, MaxRetries: 0, Name: full.Name,
+		ID: most.ID, Version: most.Version, URL: publicURL, Events: full.Events, IsActive: true, OrganizationID: &organization, TimeoutSeconds: 30, MaxRetries: 0, Name: full.Name,
 		Description: full.Description, SecretSet: true, SecretLast4: ptr("LAST"), CreatedAt: most.CreatedAt, UpdatedAt: most.CreatedAt, BreakerState: "closed",
 		RateLimit: ptr(100), MaxConcurrency: ptr(8), Ordering: "organization", BreakerFailures: ptr(0), BreakerMaxOpenSeconds: ptr(60),
 	}

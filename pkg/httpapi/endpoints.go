@@ -41,7 +41,13 @@ type endpointAnswer struct {
 	FailingSince          *event.Timestamp `json:"failing_since"`
 	LastSuccessAt         *event.Timestamp `json:"last_success_at"`
 	LastFailureAt         *event.Timestamp `json:"last_failure_at"`
+
+	version int64
 }
+
+// etag is strong: while it stays the same, so does everything that can be changed.
+// How sending goes is not part of it.
+func (a endpointAnswer) etag() string { return etag(a.version) }
 
 func endpointFields(f *fields) endpoint.New {
 	return endpoint.New{
@@ -89,7 +95,7 @@ func showCreated(c endpoint.Created) endpointAnswer {
 
 func showEndpoint(e endpoint.Endpoint) endpointAnswer {
 	return endpointAnswer{
-		ID: e.ID, URL: e.URL, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
+		version: e.Version, ID: e.ID, URL: e.URL, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
 		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries,
 		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering,
 		SecretSet: e.SecretSet, SecretLast4: e.SecretLast4,

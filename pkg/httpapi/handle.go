@@ -70,7 +70,13 @@ func parseID(s string) (uuid.UUID, bool) {
 	return id, true
 }
 
+// tagged is an answer that shows one version of something.
+type tagged interface{ etag() string }
+
 func sendJSON(c echo.Context, status int, body any) error {
+	if t, ok := body.(tagged); ok {
+		c.Response().Header().Set("ETag", t.etag())
+	}
 	return send(c, status, echo.MIMEApplicationJSON, body)
 }
 
