@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,6 +52,7 @@ type Checked struct {
 	ordering               string
 	breakerFailures        *int
 	breakerMaxOpen         *int
+	metadata               json.RawMessage
 	generated              bool
 }
 
@@ -62,15 +64,24 @@ func (s *Store) Check(ctx context.Context, n New, path string) (Checked, error) 
 	if found := s.CheckFields(n, path); len(found) > 0 {
 		return Checked{}, problem.Invalid(found...)
 	}
-	url, err := s.guard.CheckURL(ctx, n.URL)
-	if found := fieldsOf(err); len(found) > 0 {
-		return Checked{}, problem.Invalid(under(path, found)...)
-	}
+	url, err := s.lookUp(ctx, n.URL, path)
 	if err != nil {
-		return Checked{}, problem.Unavailable("unavailable",
-			"The host of the URL could not be looked up before the request ended. Nothing was changed; try again shortly.", err)
+		return Checked{}, err
 	}
 	return n.checked(url)
+}
+
+// lookUp returns a URL that has passed, normalized; path is as for [Store.Check].
+func (s *Store) lookUp(ctx context.Context, raw, path string) (string, error) {
+	url, err := s.guard.CheckURL(ctx, raw)
+	if found := fieldsOf(err); len(found) > 0 {
+		return "", problem.Invalid(under(path, found)...)
+	}
+	if err != nil {
+		return "", problem.Unavailable("unavailable",
+			"The host of the URL could not be looked up before the request ended. Nothing was changed; try again shortly.", err)
+	}
+	return url, nil
 }
 
 // CheckFields returns all that is wrong with n and can be told at once, without
@@ -80,7 +91,7 @@ func (s *Store) CheckFields(n New, path string) []problem.Field {
 		CheckRange("timeout_seconds", n.TimeoutSeconds, TimeoutSeconds), CheckRange("max_retries", n.MaxRetries, MaxRetries),
 		CheckRange("rate_limit", n.RateLimit, RateLimit), CheckRange("max_concurrency", n.MaxConcurrency, MaxConcurrency),
 		checkOrdering(n.Ordering), CheckRange("breaker_failures", n.BreakerFailures, BreakerFailures),
-		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkSecret(n)))
+		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkMetadata(n.Metadata), checkSecret(n)))
 }
 
 func under(path string, found []problem.Field) []problem.Field {
@@ -106,7 +117,10 @@ func (n New) checked(url string) (Checked, error) {
 		timeout: valueOr(n.TimeoutSeconds, defaultTimeout), retries: valueOr(n.MaxRetries, defaultRetries),
 		rate: n.RateLimit, concurrency: n.MaxConcurrency, ordering: valueOr(n.Ordering, OrderingNone),
 		breakerFailures: n.BreakerFailures, breakerMaxOpen: n.BreakerMaxOpenSeconds,
-		generated: n.GenerateSecret,
+		metadata: json.RawMessage(noMetadata), generated: n.GenerateSecret,
+	}
+	if n.Metadata != nil {
+		c.metadata = n.Metadata
 	}
 	if n.SecretKey != nil {
 		c.SecretKey = *n.SecretKey

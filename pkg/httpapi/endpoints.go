@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/google/uuid"
 
@@ -26,6 +27,7 @@ type endpointAnswer struct {
 	RateLimit      *int             `json:"rate_limit"`
 	MaxConcurrency *int             `json:"max_concurrency"`
 	Ordering       string           `json:"ordering"`
+	Metadata       json.RawMessage  `json:"metadata"`
 	SecretSet      bool             `json:"secret_set"`
 	SecretLast4    *string          `json:"secret_last4"`
 	CreatedAt      event.Timestamp  `json:"created_at"`
@@ -63,10 +65,30 @@ func endpointFields(f *fields) endpoint.New {
 		RateLimit:      f.integer("rate_limit", endpoint.RateLimit),
 		MaxConcurrency: f.integer("max_concurrency", endpoint.MaxConcurrency),
 		Ordering:       f.optionalText("ordering"),
+		Metadata:       f.document("metadata"),
 
 		BreakerFailures:       f.integer("breaker_failures", endpoint.BreakerFailures),
 		BreakerMaxOpenSeconds: f.integer("breaker_max_open_seconds", endpoint.BreakerMaxOpenSeconds),
 	}
+}
+
+// elsewhere says how to change what cannot be patched.
+var elsewhere = []struct{ field, advice string }{
+	{"organization_id", "cannot be changed: register another endpoint for the other organization"},
+	{"is_active", "cannot be patched: POST to …/enable or …/disable"},
+	{"secret_key", "cannot be patched: POST to …/rotate-secret"},
+	{"generate_secret", "cannot be patched: POST to …/rotate-secret"},
+}
+
+func endpointPatch(f *fields) endpoint.Patch {
+	for _, e := range elsewhere {
+		f.refuse(e.field, "not_patchable", e.advice)
+	}
+	for _, required := range []string{"url", "events", "name"} {
+		f.refuseNull(required)
+	}
+	given := f.given()
+	return endpoint.Patch{New: endpointFields(f), Given: given}
 }
 
 func (s *Server) createEndpoint(ctx context.Context, in endpoint.New) (created, error) {
@@ -84,6 +106,11 @@ func (s *Server) getEndpoint(ctx context.Context, id uuid.UUID) (any, error) {
 	return showEndpoint(found), err
 }
 
+func (s *Server) updateEndpoint(ctx context.Context, of subject, p endpoint.Patch) (any, error) {
+	changed, err := s.endpoints.Update(ctx, of.id, of.versions, p)
+	return showEndpoint(changed), err
+}
+
 func endpointItem(e endpoint.Endpoint) (uuid.UUID, any) { return e.ID, showEndpoint(e) }
 
 // showCreated is the one place where a secret leaves the service.
@@ -97,7 +124,7 @@ func showEndpoint(e endpoint.Endpoint) endpointAnswer {
 	return endpointAnswer{
 		version: e.Version, ID: e.ID, URL: e.URL, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
 		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries,
-		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering,
+		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering, Metadata: e.Metadata,
 		SecretSet: e.SecretSet, SecretLast4: e.SecretLast4,
 		CreatedAt: event.Timestamp(e.CreatedAt), UpdatedAt: event.Timestamp(e.UpdatedAt),
 		DisabledReason: e.DisabledReason, DisabledAt: (*event.Timestamp)(e.DisabledAt), PausedAt: (*event.Timestamp)(e.PausedAt),

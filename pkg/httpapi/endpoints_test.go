@@ -1,7 +1,13 @@
 package httpapi
 
 import (
+	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 )
 
 // register creates an endpoint and returns its path and its ETag.
@@ -10,6 +16,29 @@ func (a *api) register(t *testing.T, more string) (path, etag string) {
 	made := a.post(t, endpointsPath, `{"url":"`+hook+`","events":["*"],"name":"CRM"`+more+`}`)
 	made.json(t, 201)
 	return made.header.Get("Location"), made.header.Get("ETag")
+}
+
+func (a *api) patch(t *testing.T, path, body string, header map[string]string) answer {
+	t.Helper()
+	return a.do(t, call{method: "PATCH", path: path, key: bootstrapKey, body: body, header: header})
+}
+
+// trail returns what the audit trail tells of the endpoint, oldest first.
+func (a *api) trail(t *testing.T, path string) (actions []string, rows string) {
+	t.Helper()
+	var found []struct {
+		Action string `db:"action"`
+		Row    string `db:"row"`
+	}
+	id := strings.TrimPrefix(path, endpointsPath+"/")
+	err := a.db.SelectContext(t.Context(), &found, `SELECT action, to_jsonb(a)::text AS row FROM sonicus.audit_log a WHERE object_type = 'endpoint' AND object_id = $1 ORDER BY at, id`, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		actions, rows = append(actions, f.Action), rows+f.Row+"\n"
+	}
+	return actions, rows
 }
 
 func TestETagFollowsTheSettingsAndNotTheHealth(t *testing.T) {
@@ -34,5 +63,210 @@ func TestETagFollowsTheSettingsAndNotTheHealth(t *testing.T) {
 	}
 	if got := a.get(t, endpointsPath).header.Get("ETag"); got != "" {
 		t.Errorf("a list has the ETag %s", got)
+	}
+}
+
+func TestPatchChangesWhatItNamesAndNothingElse(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	const all = `"url":"http://127.0.0.1:8801/other","events":["organization.*"],"name":"ERP","description":"R&D <b>","timeout_seconds":3,"max_retries":0,
+		"rate_limit":5,"max_concurrency":6,"ordering":"organization","breaker_failures":0,"breaker_max_open_seconds":7,"metadata":{"team":"erp"}`
+	var values map[string]any
+	if err := json.Unmarshal([]byte(`{`+all+`}`), &values); err != nil {
+		t.Fatal(err)
+	}
+	for field, value := range values {
+		t.Run(field, func(t *testing.T) {
+			t.Parallel()
+			path, tag := a.register(t, "")
+			before := a.get(t, path).json(t, 200)
+			body, err := json.Marshal(map[string]any{field: value})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := a.patch(t, path, string(body), map[string]string{"Content-Type": "application/merge-patch+json", "If-Match": tag})
+			after := got.json(t, 200)
+			want := before
+			want[field], want["updated_at"] = value, after["updated_at"]
+			if diff := cmp.Diff(want, after); diff != "" {
+				t.Error(diff)
+			}
+			if found := a.get(t, path); found.body != got.body || found.header.Get("ETag") != got.header.Get("ETag") || tag == got.header.Get("ETag") {
+				t.Errorf("read back: %s %s, want %s", found.header.Get("ETag"), found.body, got.body)
+			}
+			if after["updated_at"] == before["created_at"] {
+				t.Error("updated_at has stayed")
+			}
+		})
+	}
+	_, optional, _ := strings.Cut(all, `"ERP"`)
+	path, _ := a.register(t, optional)
+	reset := a.patch(t, path, `{"description":null,"timeout_seconds":null,"max_retries":null,"rate_limit":null,"max_concurrency":null,"ordering":null,
+		"breaker_failures":null,"breaker_max_open_seconds":null,"metadata":null}`, nil).json(t, 200)
+	fresh, _ := a.register(t, "")
+	want := a.get(t, fresh).json(t, 200)
+	for _, own := range []string{"id", "created_at", "updated_at", "name"} {
+		want[own] = reset[own]
+	}
+	if diff := cmp.Diff(want, reset); diff != "" {
+		t.Errorf("null is not the default: %s", diff)
+	}
+}
+
+func TestPatchThatChangesNothingLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, tag := a.register(t, `,"metadata":{"b":1,"a":{"c":[1.0,"x"]}},"rate_limit":5`)
+	before := a.get(t, path)
+	for _, body := range []string{`{}`, `{"name":"CRM"}`, `{"rate_limit":5,"timeout_seconds":null,"max_concurrency":null}`, `{"metadata":{"a":{"c":[1.0,"x"]}}}`, `{"metadata":{"none":null}}`, `{"url":"HTTP://127.0.0.1:8800/hook"}`} {
+		got := a.patch(t, path, body, nil)
+		if got.status != 200 || got.body != before.body || got.header.Get("ETag") != tag {
+			t.Errorf("%s: %d %s %s", body, got.status, got.header.Get("ETag"), got.body)
+		}
+	}
+	if actions, _ := a.trail(t, path); len(actions) != 1 {
+		t.Errorf("the audit trail has %v", actions)
+	}
+}
+
+func TestPatchMergesMetadata(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, _ := a.register(t, `,"metadata":{"a":1,"b":{"c":"<2>","d":12345678901234567890},"e":[1]}`)
+	got := a.patch(t, path, `{"metadata":{"a":null,"b":{"c":null,"f":{"g":null}},"e":{"h":true}}}`, nil)
+	if !strings.Contains(got.body, `"metadata":{"b":{"d":12345678901234567890,"f":{}},"e":{"h":true}}`) {
+		t.Errorf("got %s", got.body)
+	}
+	large := strings.Repeat("<", 9<<10)
+	a.patch(t, path, `{"metadata":{"x":"`+large+`"}}`, nil).json(t, 200)
+	a.patch(t, path, `{"metadata":{"y":"`+large+`"}}`, nil).problem(t, 422, "too_large")
+}
+
+func TestStalePatchIsRefused(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, first := a.register(t, "")
+	second := a.patch(t, path, `{"name":"ERP"}`, map[string]string{"If-Match": first}).header.Get("ETag")
+	for _, stale := range []string{first, "W/" + second, strings.Trim(second, `"`), `"x y"`, `""`, "x", first + ", W/" + second} {
+		got := a.patch(t, path, `{"name":"lost"}`, map[string]string{"If-Match": stale})
+		got.problem(t, 412, "precondition_failed")
+	}
+	for _, fresh := range []string{"*", second, first + " , " + second} {
+		if got := a.patch(t, path, `{"name":"ERP"}`, map[string]string{"If-Match": fresh}); got.status != 200 {
+			t.Errorf("%s: %s", fresh, got.body)
+		}
+	}
+}
+
+func TestConcurrentPatchesLoseNothing(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, tag := a.register(t, "")
+	const writers = 8
+	answers := make(chan answer, writers)
+	for i := range writers {
+		go func() {
+			answers <- a.patch(t, path, fmt.Sprintf(`{"metadata":{"w%d":true}}`, i), map[string]string{"If-Match": tag})
+		}()
+	}
+	won := 0
+	for range writers {
+		if got := <-answers; got.status == 200 {
+			won++
+		} else {
+			got.problem(t, 412, "precondition_failed")
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d of %d changed the same version", won, writers)
+	}
+}
+
+func TestPatchRefusesAllThatIsWrongAtOnce(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, _ := a.register(t, "")
+	d := a.patch(t, path, `{"url":"ftp://x","events":["no"],"name":" ","timeout_seconds":31,"ordering":"fifo"}`, nil).problem(t, 422, "validation_failed")
+	if got := d.fieldNames(); got != "url events[0] name timeout_seconds ordering" {
+		t.Errorf("named %s", got)
+	}
+	d = a.patch(t, path, `{"organization_id":null,"is_active":true,"secret_key":"x","id":"y","url":null,"events":null,"name":null,"max_retries":"3"}`, nil).problem(t, 422, "validation_failed")
+	if got := d.fieldNames(); got != "organization_id is_active secret_key url events name max_retries id" {
+		t.Errorf("named %s", got)
+	}
+	for field, says := range map[string]string{
+		`{"is_active":false}`: "…/disable", `{"secret_key":null}`: "…/rotate-secret", `{"organization_id":"x"}`: "register another endpoint", `{"url":null}`: "cannot be removed",
+	} {
+		if d := a.patch(t, path, field, nil); !strings.Contains(d.body, says) {
+			t.Errorf("%s: %s", field, d.body)
+		}
+	}
+	a.patch(t, path, `{"url":"http://10.0.0.1/"}`, nil).problem(t, 422, "blocked_address")
+	a.patch(t, path, `{}`, map[string]string{"Content-Type": "text/json"}).problem(t, 415, "unsupported_media_type")
+	a.do(t, call{method: "POST", path: endpointsPath, key: bootstrapKey, body: `{}`, header: map[string]string{"Content-Type": mergePatch}}).problem(t, 415, "unsupported_media_type")
+}
+
+func TestPatchValidatesEveryFieldAsTheCreationDoes(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, _ := a.register(t, "")
+	for field, values := range badEndpoint {
+		for _, value := range values {
+			body, err := json.Marshal(map[string]any{field: value})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := a.patch(t, path, string(body), nil); got.status != 422 || !strings.Contains(got.body, `"field":"`+field) {
+				t.Errorf("%s: %d %s", shorten(string(body)), got.status, got.body)
+			}
+		}
+	}
+	if got, want := a.get(t, path).json(t, 200), "CRM"; got["name"] != want || got["created_at"] != got["updated_at"] {
+		t.Errorf("changed: %v", got)
+	}
+}
+
+func TestWritesOfNoEndpointCannotBeToldApart(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	deleted, _ := a.register(t, "")
+	a.change(t, `UPDATE sonicus.endpoints SET deleted_at = now()`)
+	const request = "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"
+	for _, w := range []call{{method: "GET"}, {method: "PATCH", body: `{"name":"x"}`, header: map[string]string{"If-Match": `"1"`}}} {
+		var first string
+		for _, path := range []string{deleted, endpointsPath + "/" + uuid.NewString(), endpointsPath + "/" + uuid.Max.String(), endpointsPath + "/1", endpointsPath + "/%00"} {
+			header := map[string]string{"X-Request-Id": request}
+			for k, v := range w.header {
+				header[k] = v
+			}
+			got := a.do(t, call{method: w.method, path: path, key: bootstrapKey, body: w.body, header: header})
+			got.problem(t, 404, "not_found")
+			if first == "" {
+				first = got.body
+			}
+			if got.body != first {
+				t.Errorf("%s %s: %s", w.method, path, got.body)
+			}
+		}
+	}
+}
+
+func TestWritesAreInTheAuditTrailWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	const marker = "marker-0123456789-0123456789-0123456789"
+	path, _ := a.register(t, `,"secret_key":"`+marker+`"`)
+	a.patch(t, path, `{"name":"ERP"}`, map[string]string{"X-Request-Id": "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"}).json(t, 200)
+	actions, rows := a.trail(t, path)
+	if diff := cmp.Diff([]string{"endpoint.create", "endpoint.update"}, actions); diff != "" {
+		t.Error(diff)
+	}
+	for _, wanted := range []string{`"before": null`, `"name": "ERP"`, `"name": "CRM"`, `"request_id": "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"`, `"secret_last4": "6789"`, `"actor": "bootstrap`} {
+		if !strings.Contains(rows, wanted) {
+			t.Errorf("no %s in %s", wanted, rows)
+		}
+	}
+	if strings.Contains(rows, marker) || strings.Contains(rows, "v1.test.") {
+		t.Error("a secret is in the audit trail")
 	}
 }

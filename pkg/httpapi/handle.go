@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
+
+	"github.com/sonicus/webhooks/pkg/endpoint"
 )
 
 // workTimeout bounds a request's work once its body has been read: with a
@@ -54,6 +56,36 @@ func byID(get func(context.Context, uuid.UUID) (any, error)) echo.HandlerFunc {
 			return err
 		}
 		return sendJSON(c, http.StatusOK, found)
+	}
+}
+
+// subject is what a request wants to change.
+type subject struct {
+	id       uuid.UUID
+	versions endpoint.Versions // that the caller has seen
+}
+
+// subjectOf takes an id that is no UUID as [byID] does.
+func subjectOf(c echo.Context) subject {
+	id, _ := parseID(c.Param("id"))
+	return subject{id, ifMatch(c.Request().Header)}
+}
+
+// changing is the handler of a change of one thing: read the body strictly, do the
+// work, and answer with what there is now.
+func changing[T any](shape func(*fields) T, do func(context.Context, subject, T) (any, error)) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		in, err := decode(c.Response().Writer, c.Request(), shape)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
+		defer cancel()
+		changed, err := do(ctx, subjectOf(c), in)
+		if err != nil {
+			return err
+		}
+		return sendJSON(c, http.StatusOK, changed)
 	}
 }
 

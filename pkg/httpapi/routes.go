@@ -35,6 +35,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},
 		{http.MethodGet, endpointsPath, access.SuperAdmin, listing("endpoints", s.endpoints.List, endpointItem)},
 		{http.MethodGet, endpointsPath + "/:id", access.SuperAdmin, byID(s.getEndpoint)},
+		{http.MethodPatch, endpointsPath + "/:id", access.SuperAdmin, changing(endpointPatch, s.updateEndpoint)},
 	}
 }
 

@@ -37,6 +37,16 @@ var badEndpoint = map[string][]any{
 	"max_concurrency": {0, -1, 1001},
 	"ordering":        {"", "Organization", "strict"},
 
+	"metadata": {
+		[]any{},
+		"{}",
+		map[string]any{"a": "\x00"},
+		map[string]any{"a\x00": 1},
+		map[string]any{"a": []any{map[string]any{"b": json.Number("1e400")}}},
+		map[string]any{"a": json.Number("1e-400")},
+		map[string]any{"a": strings.Repeat("a", 16<<10)},
+	},
+
 	"breaker_failures":         {-1, 1001},
 	"breaker_max_open_seconds": {0, -1, 86_401},
 }
@@ -78,7 +88,7 @@ func TestEveryFieldIsValidatedUnderItsName(t *testing.T) {
 	}
 	for _, s := range subjects {
 		for _, field := range slices.Sorted(maps.Keys(s.bad)) {
-			for _, value := range append(slices.Clone(s.bad[field]), map[string]any{}) {
+			for _, value := range append(slices.Clone(s.bad[field]), []any{[]any{}}) {
 				body, err := json.Marshal(s.with(field, value))
 				if err != nil {
 					t.Fatal(err)
