@@ -100,6 +100,7 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	settled := make(chan error, 1)
 	go func() { settled <- d.settler.run(settling) }()
 	sweeping := ended(func() { d.sweepLoop(ctx) })
+	abandoning := ended(func() { d.abandonLoop(ctx) })
 	claiming := ended(func() { d.claimLoop(ctx, sending) })
 
 	<-ctx.Done()
@@ -108,6 +109,7 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	defer cancel()
 	wait(grace, claiming)
 	wait(grace, sweeping)
+	wait(grace, abandoning)
 	for _, c := range d.lanes.stale(time.Now(), -1) { // what waits for its receiver
 		d.giveUpLease(c)
 	}

@@ -27,15 +27,17 @@ type Sending struct {
 }
 
 // sending takes the row's version from the system column that every update
-// changes, by whatever hand.
+// changes, by whatever hand. An endpoint that is deleted has lost its secrets:
+// without them, what is in flight would go out unsigned.
 const sending = `
 SELECT e.id, e.xmin::text::bigint AS version, e.url, e.timeout_seconds, e.max_concurrency, coalesce(e.secret, '') AS secret,
        CASE WHEN e.previous_secret_expires_at > now() THEN coalesce(e.previous_secret, '') ELSE '' END AS previous_secret,
        greatest(coalesce(extract(epoch FROM e.previous_secret_expires_at - now()), 0), 0) AS previous_for
 FROM sonicus.endpoints e
-WHERE e.id = ANY ($1::uuid[])`
+WHERE e.id = ANY ($1::uuid[]) AND e.deleted_at IS NULL`
 
-// LoadSending reads the settings of some endpoints, those that exist, in no order.
+// LoadSending reads the settings of some endpoints, those that exist and are not
+// deleted, in no order.
 func LoadSending(ctx context.Context, db *sqlx.DB, ids []uuid.UUID) ([]Sending, error) {
 	var all []Sending
 	err := postgres.InTx(ctx, db, func(tx *sqlx.Tx, _ time.Time) error {

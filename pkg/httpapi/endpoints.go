@@ -111,6 +111,10 @@ func (s *Server) updateEndpoint(ctx context.Context, of subject, p endpoint.Patc
 	return showEndpoint(changed), err
 }
 
+func (s *Server) deleteEndpoint(ctx context.Context, of subject) error {
+	return s.endpoints.Delete(ctx, of.id, of.versions)
+}
+
 func endpointItem(e endpoint.Endpoint) (uuid.UUID, any) { return e.ID, showEndpoint(e) }
 
 // showCreated is the one place where a secret leaves the service.

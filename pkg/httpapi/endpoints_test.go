@@ -23,6 +23,13 @@ func (a *api) patch(t *testing.T, path, body string, header map[string]string) a
 	return a.do(t, call{method: "PATCH", path: path, key: bootstrapKey, body: body, header: header})
 }
 
+func (a *api) remove(t *testing.T, path string) {
+	t.Helper()
+	if got := a.do(t, call{method: "DELETE", path: path, key: bootstrapKey}); got.status != 204 || got.body != "" {
+		t.Fatalf("DELETE %s: %d %s", path, got.status, got.body)
+	}
+}
+
 // trail returns what the audit trail tells of the endpoint, oldest first.
 func (a *api) trail(t *testing.T, path string) (actions []string, rows string) {
 	t.Helper()
@@ -230,9 +237,9 @@ func TestWritesOfNoEndpointCannotBeToldApart(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	deleted, _ := a.register(t, "")
-	a.change(t, `UPDATE sonicus.endpoints SET deleted_at = now()`)
+	a.remove(t, deleted)
 	const request = "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"
-	for _, w := range []call{{method: "GET"}, {method: "PATCH", body: `{"name":"x"}`, header: map[string]string{"If-Match": `"1"`}}} {
+	for _, w := range []call{{method: "GET"}, {method: "DELETE"}, {method: "PATCH", body: `{"name":"x"}`, header: map[string]string{"If-Match": `"1"`}}} {
 		var first string
 		for _, path := range []string{deleted, endpointsPath + "/" + uuid.NewString(), endpointsPath + "/" + uuid.Max.String(), endpointsPath + "/1", endpointsPath + "/%00"} {
 			header := map[string]string{"X-Request-Id": request}
@@ -257,16 +264,37 @@ func TestWritesAreInTheAuditTrailWithoutSecrets(t *testing.T) {
 	const marker = "marker-0123456789-0123456789-0123456789"
 	path, _ := a.register(t, `,"secret_key":"`+marker+`"`)
 	a.patch(t, path, `{"name":"ERP"}`, map[string]string{"X-Request-Id": "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"}).json(t, 200)
+	a.remove(t, path)
 	actions, rows := a.trail(t, path)
-	if diff := cmp.Diff([]string{"endpoint.create", "endpoint.update"}, actions); diff != "" {
+	if diff := cmp.Diff([]string{"endpoint.create", "endpoint.update", "endpoint.delete"}, actions); diff != "" {
 		t.Error(diff)
 	}
-	for _, wanted := range []string{`"before": null`, `"name": "ERP"`, `"name": "CRM"`, `"request_id": "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"`, `"secret_last4": "6789"`, `"actor": "bootstrap`} {
+	for _, wanted := range []string{`"before": null`, `"after": null`, `"name": "ERP"`, `"name": "CRM"`, `"request_id": "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"`, `"secret_last4": "6789"`, `"actor": "bootstrap`} {
 		if !strings.Contains(rows, wanted) {
 			t.Errorf("no %s in %s", wanted, rows)
 		}
 	}
 	if strings.Contains(rows, marker) || strings.Contains(rows, "v1.test.") {
 		t.Error("a secret is in the audit trail")
+	}
+}
+
+func TestDeletionErasesTheSecretsAndNothingIsPublishedAnyMore(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, tag := a.register(t, `,"generate_secret":true`)
+	a.patch(t, path, `{"name":"ERP"}`, nil)
+	a.do(t, call{method: "DELETE", path: path, key: bootstrapKey, header: map[string]string{"If-Match": tag}}).problem(t, 412, "precondition_failed")
+	a.remove(t, path)
+	var left int
+	if err := a.db.GetContext(t.Context(), &left, `SELECT count(*) FROM sonicus.endpoints e WHERE e::text LIKE '%v1.%'`); err != nil || left != 0 {
+		t.Errorf("%d secrets are left (%v)", left, err)
+	}
+	if list := a.get(t, endpointsPath); !strings.HasPrefix(list.body, `{"data":[],`) {
+		t.Errorf("listed: %s", list.body)
+	}
+	a.post(t, organizationsPath, `{"name":"A","domain":"a.example.com","primary_contact_email":"a@example.com"}`).json(t, 201)
+	if err := a.db.GetContext(t.Context(), &left, `SELECT count(*) FROM sonicus.deliveries`); err != nil || left != 0 {
+		t.Errorf("%d deliveries (%v)", left, err)
 	}
 }

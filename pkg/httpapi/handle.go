@@ -89,6 +89,18 @@ func changing[T any](shape func(*fields) T, do func(context.Context, subject, T)
 	}
 }
 
+// deleting is the handler of a DELETE of one thing.
+func deleting(do func(context.Context, subject) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
+		defer cancel()
+		if err := do(ctx, subjectOf(c)); err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
+	}
+}
+
 // parseID reads the 36 characters of RFC 9562 §4; uuid.Parse alone also takes
 // braces, URNs and bare hex.
 func parseID(s string) (uuid.UUID, bool) {

@@ -31,6 +31,7 @@ var matrix = map[string]access.Role{
 	"GET /api/v1/webhooks/endpoints/:id":            access.SuperAdmin,
 	"HEAD /api/v1/webhooks/endpoints/:id":           access.SuperAdmin,
 	"PATCH /api/v1/webhooks/endpoints/:id":          access.SuperAdmin,
+	"DELETE /api/v1/webhooks/endpoints/:id":         access.SuperAdmin,
 }
 
 func TestEveryRouteRefusesWhoeverMayNot(t *testing.T) {

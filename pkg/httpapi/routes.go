@@ -36,6 +36,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, endpointsPath, access.SuperAdmin, listing("endpoints", s.endpoints.List, endpointItem)},
 		{http.MethodGet, endpointsPath + "/:id", access.SuperAdmin, byID(s.getEndpoint)},
 		{http.MethodPatch, endpointsPath + "/:id", access.SuperAdmin, changing(endpointPatch, s.updateEndpoint)},
+		{http.MethodDelete, endpointsPath + "/:id", access.SuperAdmin, deleting(s.deleteEndpoint)},
 	}
 }
 
