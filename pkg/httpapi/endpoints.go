@@ -101,18 +101,17 @@ func (s *Server) createEndpoint(ctx context.Context, in endpoint.New) (created, 
 	return created{endpointsPath + "/" + made.ID.String(), body}, nil
 }
 
-func (s *Server) getEndpoint(ctx context.Context, id uuid.UUID) (any, error) {
-	found, err := s.endpoints.Get(ctx, id)
-	return showEndpoint(found), err
+// showing answers with the endpoint that something was done with.
+func showing(do func(context.Context, uuid.UUID) (endpoint.Endpoint, error)) func(context.Context, uuid.UUID) (any, error) {
+	return func(ctx context.Context, id uuid.UUID) (any, error) {
+		found, err := do(ctx, id)
+		return showEndpoint(found), err
+	}
 }
 
 func (s *Server) updateEndpoint(ctx context.Context, of subject, p endpoint.Patch) (any, error) {
 	changed, err := s.endpoints.Update(ctx, of.id, of.versions, p)
 	return showEndpoint(changed), err
-}
-
-func (s *Server) deleteEndpoint(ctx context.Context, of subject) error {
-	return s.endpoints.Delete(ctx, of.id, of.versions)
 }
 
 func endpointItem(e endpoint.Endpoint) (uuid.UUID, any) { return e.ID, showEndpoint(e) }

@@ -239,14 +239,15 @@ func TestWritesOfNoEndpointCannotBeToldApart(t *testing.T) {
 	deleted, _ := a.register(t, "")
 	a.remove(t, deleted)
 	const request = "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"
-	for _, w := range []call{{method: "GET"}, {method: "DELETE"}, {method: "PATCH", body: `{"name":"x"}`, header: map[string]string{"If-Match": `"1"`}}} {
+	for _, w := range []call{{method: "GET"}, {method: "DELETE"}, {method: "POST /enable"}, {method: "POST /disable"}, {method: "POST /pause"}, {method: "POST /resume"}, {method: "PATCH", body: `{"name":"x"}`, header: map[string]string{"If-Match": `"1"`}}} {
 		var first string
 		for _, path := range []string{deleted, endpointsPath + "/" + uuid.NewString(), endpointsPath + "/" + uuid.Max.String(), endpointsPath + "/1", endpointsPath + "/%00"} {
 			header := map[string]string{"X-Request-Id": request}
 			for k, v := range w.header {
 				header[k] = v
 			}
-			got := a.do(t, call{method: w.method, path: path, key: bootstrapKey, body: w.body, header: header})
+			method, action, _ := strings.Cut(w.method, " ")
+			got := a.do(t, call{method: method, path: path + action, key: bootstrapKey, body: w.body, header: header})
 			got.problem(t, 404, "not_found")
 			if first == "" {
 				first = got.body
@@ -296,5 +297,55 @@ func TestDeletionErasesTheSecretsAndNothingIsPublishedAnyMore(t *testing.T) {
 	a.post(t, organizationsPath, `{"name":"A","domain":"a.example.com","primary_contact_email":"a@example.com"}`).json(t, 201)
 	if err := a.db.GetContext(t.Context(), &left, `SELECT count(*) FROM sonicus.deliveries`); err != nil || left != 0 {
 		t.Errorf("%d deliveries (%v)", left, err)
+	}
+}
+
+func TestStatesAreTurnedOnceAndAnsweredEveryTime(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, tag := a.register(t, "")
+	for _, step := range []struct {
+		action string
+		want   map[string]any // nil stands for a time
+	}{
+		{"enable", map[string]any{"is_active": true, "disabled_reason": "none"}},
+		{"resume", map[string]any{"paused_at": "none"}},
+		{"pause", map[string]any{"paused_at": nil, "is_active": true}},
+		{"disable", map[string]any{"is_active": false, "disabled_reason": "manual", "disabled_at": nil, "paused_at": nil}},
+		{"resume", map[string]any{"is_active": false, "paused_at": "none"}},
+		{"enable", map[string]any{"is_active": true, "disabled_reason": "none", "disabled_at": "none"}},
+	} {
+		first := a.post(t, path+"/"+step.action, "")
+		shown := first.json(t, 200)
+		for field, want := range step.want {
+			switch got, isText := shown[field].(string); {
+			case want == nil && !timestamp.MatchString(got), want == "none" && shown[field] != nil, want != nil && want != "none" && shown[field] != want:
+				t.Errorf("%s: %s is %v (text: %v)", step.action, field, shown[field], isText)
+			}
+		}
+		second := a.post(t, path+"/"+step.action, "")
+		if second.status != 200 || second.body != first.body || second.header.Get("ETag") != first.header.Get("ETag") {
+			t.Errorf("%s again: %s, at first %s", step.action, second.body, first.body)
+		}
+		if found := a.get(t, path); found.body != first.body {
+			t.Errorf("%s: read back %s, answered %s", step.action, found.body, first.body)
+		}
+		if shown["created_at"] == shown["updated_at"] != (first.header.Get("ETag") == tag) {
+			t.Errorf("%s: updated_at %v, ETag %s", step.action, shown["updated_at"], first.header.Get("ETag"))
+		}
+	}
+	actions, _ := a.trail(t, path)
+	if diff := cmp.Diff([]string{"endpoint.create", "endpoint.pause", "endpoint.disable", "endpoint.resume", "endpoint.enable"}, actions); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDisablingKeepsAnEarlierReason(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, _ := a.register(t, "")
+	a.change(t, `UPDATE sonicus.endpoints SET is_active = false, disabled_reason = 'gone', disabled_at = now()`)
+	if shown := a.post(t, path+"/disable", "").json(t, 200); shown["disabled_reason"] != "gone" {
+		t.Errorf("the reason is %v", shown["disabled_reason"])
 	}
 }

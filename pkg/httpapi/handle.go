@@ -43,15 +43,15 @@ func taking[T any](shape func(*fields) T, do func(context.Context, T) (created, 
 	}
 }
 
-// byID is the handler of a GET of one thing. An id that is no UUID is looked up
+// byID is the handler of a GET of one thing, and of a POST that says nothing more. An id that is no UUID is looked up
 // too, as the nil UUID, which nothing has: malformed and absent ids then take
 // the same way to the same answer.
-func byID(get func(context.Context, uuid.UUID) (any, error)) echo.HandlerFunc {
+func byID(do func(context.Context, uuid.UUID) (any, error)) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, _ := parseID(c.Param("id"))
 		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
 		defer cancel()
-		found, err := get(ctx, id)
+		found, err := do(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -90,11 +90,12 @@ func changing[T any](shape func(*fields) T, do func(context.Context, subject, T)
 }
 
 // deleting is the handler of a DELETE of one thing.
-func deleting(do func(context.Context, subject) error) echo.HandlerFunc {
+func deleting(do func(context.Context, uuid.UUID, endpoint.Versions) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
 		defer cancel()
-		if err := do(ctx, subjectOf(c)); err != nil {
+		of := subjectOf(c)
+		if err := do(ctx, of.id, of.versions); err != nil {
 			return err
 		}
 		return c.NoContent(http.StatusNoContent)

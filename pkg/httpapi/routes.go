@@ -34,9 +34,13 @@ func (s *Server) routes() []route {
 
 		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},
 		{http.MethodGet, endpointsPath, access.SuperAdmin, listing("endpoints", s.endpoints.List, endpointItem)},
-		{http.MethodGet, endpointsPath + "/:id", access.SuperAdmin, byID(s.getEndpoint)},
+		{http.MethodGet, endpointsPath + "/:id", access.SuperAdmin, byID(showing(s.endpoints.Get))},
 		{http.MethodPatch, endpointsPath + "/:id", access.SuperAdmin, changing(endpointPatch, s.updateEndpoint)},
-		{http.MethodDelete, endpointsPath + "/:id", access.SuperAdmin, deleting(s.deleteEndpoint)},
+		{http.MethodDelete, endpointsPath + "/:id", access.SuperAdmin, deleting(s.endpoints.Delete)},
+		{http.MethodPost, endpointsPath + "/:id/enable", access.SuperAdmin, byID(showing(s.endpoints.Enable))},
+		{http.MethodPost, endpointsPath + "/:id/disable", access.SuperAdmin, byID(showing(s.endpoints.Disable))},
+		{http.MethodPost, endpointsPath + "/:id/pause", access.SuperAdmin, byID(showing(s.endpoints.Pause))},
+		{http.MethodPost, endpointsPath + "/:id/resume", access.SuperAdmin, byID(showing(s.endpoints.Resume))},
 	}
 }
 

@@ -2,7 +2,9 @@ package e2e_test
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 const endpointsPath = "/api/v1/webhooks/endpoints/"
@@ -54,6 +56,74 @@ func TestEndpointDeletedUnderLoadIsLeftAlone(t *testing.T) {
 	}
 	if n := svc.count(`sonicus.deliveries WHERE endpoint_id = $1 AND failure_reason = 'endpoint_deleted'`, id); n != deliveries-sent {
 		t.Errorf("%d deliveries ended with the endpoint, %d were sent, %d were published", n, sent, deliveries)
+	}
+	svc.verified()
+}
+
+func TestPausedUnderLoadKeepsAllAndResumesSlowly(t *testing.T) {
+	t.Parallel()
+	const before, during = 200, 100
+	svc := start(t, quick(nil))
+	r, other := newReceiver(t, nil), newReceiver(t, nil)
+	id := svc.endpoint(r.URL, map[string]any{"rate_limit": 100})
+	svc.endpoint(other.URL, nil)
+	publisher := newPublisher(svc)
+	publisher.mustPublish(1, organizations(before)...)
+	svc.dispatcher()
+	svc.dispatcher()
+	r.await(20)
+	svc.manage(http.StatusOK, http.MethodPost, id+"/pause", nil)
+	eventually(t, "what was claimed to end", func() bool {
+		return svc.count(`sonicus.queue WHERE endpoint_id = $1 AND lease_until > clock_timestamp()`, id) == 0
+	})
+	paused := r.begunRequests()
+	if paused == before {
+		t.Fatal("nothing was left to pause")
+	}
+	publisher.mustPublish(1, organizations(during)...)
+	other.await(before + during)
+	if n := r.begunRequests(); n != paused {
+		t.Errorf("%d requests during the pause", n-paused)
+	}
+	svc.manage(http.StatusOK, http.MethodPatch, id, map[string]any{"rate_limit": nil})
+	svc.manage(http.StatusOK, http.MethodPost, id+"/resume", nil)
+	svc.drained()
+	if n, repeated := accepted(r.got()); n != before+during || repeated > 0 {
+		t.Errorf("%d of %d arrived, %d again", n, before+during, repeated)
+	}
+	resumed := r.got()[paused:]
+	if took := resumed[len(resumed)-1].at.Sub(resumed[0].at); took < time.Second {
+		t.Errorf("%d deliveries within %s after the pause", len(resumed), took)
+	}
+	svc.verified()
+}
+
+func TestEnabledEndpointGetsWhatWasKeptAndStaysOn(t *testing.T) {
+	t.Parallel()
+	const deliveries = 12
+	svc := start(t, quick(settings{"SONICUS_DISABLE_AFTER": "1s", "SONICUS_BREAKER_FIRST_OPEN": "100ms", "SONICUS_BREAKER_MAX_OPEN": "200ms"}))
+	var well atomic.Bool
+	r := newReceiver(t, func(n int, _ *http.Request) int {
+		if well.Load() && n%2 == 0 { // it is not all well yet
+			return http.StatusNoContent
+		}
+		return http.StatusInternalServerError
+	})
+	id := svc.endpoint(r.URL, map[string]any{"max_retries": 50, "breaker_failures": 5})
+	svc.dispatcher()
+	newPublisher(svc).mustPublish(1, organizations(deliveries)...)
+	disabled := func() bool {
+		return svc.manage(http.StatusOK, http.MethodGet, id, nil)["disabled_reason"] == "failing"
+	}
+	eventually(t, "the endpoint to be switched off", disabled)
+	well.Store(true)
+	shown := svc.manage(http.StatusOK, http.MethodPost, id+"/enable", nil)
+	if shown["is_active"] != true || shown["disabled_reason"] != nil || shown["breaker_state"] != "closed" || shown["failing_since"] != nil {
+		t.Errorf("enabled: %v", shown)
+	}
+	svc.drained()
+	if n, _ := accepted(r.got()); n != deliveries || disabled() {
+		t.Errorf("%d of %d arrived; switched off again: %v", n, deliveries, disabled())
 	}
 	svc.verified()
 }
