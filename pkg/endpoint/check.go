@@ -122,17 +122,12 @@ func (n New) checked(url string) (Checked, error) {
 	if n.Metadata != nil {
 		c.metadata = n.Metadata
 	}
-	if n.SecretKey != nil {
-		c.SecretKey = *n.SecretKey
+	if n.SecretKey == nil && !n.GenerateSecret {
+		return c, nil
 	}
-	if n.GenerateSecret {
-		made, err := signature.GenerateSecret()
-		if err != nil {
-			return Checked{}, fmt.Errorf("generate secret: %w", err)
-		}
-		c.SecretKey = secret.Value(made)
-	}
-	return c, nil
+	key, err := given(n.SecretKey)
+	c.SecretKey = key
+	return c, err
 }
 
 func (s *Store) checkURL(raw string) []problem.Field {
@@ -190,21 +185,26 @@ func checkOrdering(o *string) []problem.Field {
 }
 
 func checkSecret(n New) []problem.Field {
-	if n.SecretKey == nil {
-		return nil
-	}
-	if n.GenerateSecret {
+	if n.SecretKey != nil && n.GenerateSecret {
 		return wrong("generate_secret", "exclusive", "give secret_key or generate_secret, not both")
 	}
-	switch err := signature.CheckSecret(string(*n.SecretKey)); {
-	case *n.SecretKey != "" && errors.Is(err, signature.ErrMalformedSecret):
+	return checkSecretKey(n.SecretKey)
+}
+
+// checkSecretKey takes a secret that may be left out: nil passes.
+func checkSecretKey(key *secret.Value) []problem.Field {
+	if key == nil {
+		return nil
+	}
+	switch err := signature.CheckSecret(string(*key)); {
+	case *key != "" && errors.Is(err, signature.ErrMalformedSecret):
 		return wrong("secret_key", "invalid_secret",
 			"what follows whsec_ must be base64 of 24 to 64 bytes, with the alphabet A-Z a-z 0-9 + / and its padding (=)")
 	case err != nil:
 		return wrong("secret_key", "weak_secret",
-			"use 24 to 64 bytes (base64 after whsec_, or as they are), or generate_secret; leave it out for unsigned deliveries")
+			"use 24 to 64 bytes (base64 after whsec_, or as they are), or let one be generated")
 	}
-	return CheckText("secret_key", string(*n.SecretKey), maxSecret)
+	return CheckText("secret_key", string(*key), maxSecret)
 }
 
 func valueOr[T any](v *T, otherwise T) T {

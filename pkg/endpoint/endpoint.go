@@ -65,6 +65,8 @@ type Endpoint struct {
 	DisabledAt     *time.Time      `db:"disabled_at" json:"disabled_at"`
 	PausedAt       *time.Time      `db:"paused_at" json:"paused_at"`
 
+	PreviousSecretExpiresAt *time.Time `db:"previous_secret_expires_at" json:"previous_secret_expires_at"` // until then the secret before signs too
+
 	BreakerFailures       *int `db:"breaker_failures" json:"breaker_failures"`
 	BreakerMaxOpenSeconds *int `db:"breaker_max_open_seconds" json:"breaker_max_open_seconds"`
 
@@ -76,16 +78,17 @@ type Endpoint struct {
 	LastFailureAt *time.Time `db:"last_failure_at" json:"-"` // exact to about a second
 }
 
-// Created is a newly registered endpoint.
+// Created is a newly registered endpoint, or one with a new secret.
 type Created struct {
 	Endpoint
-	SecretKey secret.Value // only when it was generated: this is the one time it is shown
+	SecretKey secret.Value // only when it is new to the caller, or replaces another: this is the one time it is shown
 }
 
 // selection reads what row holds. Every endpoint has a lane. The version is that of
 // the row itself: a system column that every update changes, by whatever hand.
 const selection = `SELECT e.id, e.xmin::text::bigint AS version, e.url, e.events, e.is_active, e.organization_id, e.timeout_seconds, e.max_retries, e.name, e.description,
-	e.secret IS NOT NULL AS secret_set, e.secret_last4, e.created_at, e.updated_at, e.rate_limit, e.max_concurrency, e.ordering,
+	e.secret IS NOT NULL AS secret_set, e.secret_last4,
+	CASE WHEN e.previous_secret_expires_at > now() THEN e.previous_secret_expires_at END AS previous_secret_expires_at, e.created_at, e.updated_at, e.rate_limit, e.max_concurrency, e.ordering,
 	e.breaker_failures, e.breaker_max_open_seconds, e.metadata, e.deleted_at, e.disabled_reason, e.disabled_at, e.paused_at,
 	l.breaker_state, l.breaker_until, l.failing_since, l.last_success_at, l.last_failure_at
 	FROM sonicus.endpoints e JOIN sonicus.lanes l ON l.endpoint_id = e.id`
@@ -104,7 +107,7 @@ func (r row) endpoint() (Endpoint, error) {
 	}
 	e.Metadata = compact(json.RawMessage(r.Metadata))
 	e.CreatedAt, e.UpdatedAt = e.CreatedAt.UTC(), e.UpdatedAt.UTC()
-	for _, at := range []*time.Time{e.DisabledAt, e.PausedAt, e.BreakerUntil, e.FailingSince, e.LastSuccessAt, e.LastFailureAt} {
+	for _, at := range []*time.Time{e.PreviousSecretExpiresAt, e.DisabledAt, e.PausedAt, e.BreakerUntil, e.FailingSince, e.LastSuccessAt, e.LastFailureAt} {
 		if at != nil {
 			*at = at.UTC()
 		}

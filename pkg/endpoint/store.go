@@ -81,7 +81,7 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 	if err != nil {
 		return Created{}, fmt.Errorf("encode events: %w", err)
 	}
-	sealed, err := s.seal(made.ID, c.SecretKey)
+	sealed, err := s.seal(made.ID, columnSecret, c.SecretKey)
 	if err != nil {
 		return Created{}, err
 	}
@@ -119,12 +119,12 @@ func (c Checked) created(id uuid.UUID, now time.Time) Created {
 	return made
 }
 
-// seal returns the envelope of an endpoint's current secret, nil for none.
-func (s *Store) seal(id uuid.UUID, v secret.Value) (*string, error) {
+// seal returns the envelope of a secret for a column of an endpoint, nil for none.
+func (s *Store) seal(id uuid.UUID, column string, v secret.Value) (*string, error) {
 	if v == "" {
 		return nil, nil
 	}
-	sealed, err := s.box.Seal([]byte(v), secret.AAD(id, columnSecret))
+	sealed, err := s.box.Seal([]byte(v), secret.AAD(id, column))
 	if err != nil {
 		return nil, fmt.Errorf("seal secret: %w", err)
 	}

@@ -16,7 +16,7 @@ type endpointAnswer struct {
 	ID             uuid.UUID        `json:"id"`
 	URL            string           `json:"url"`
 	Message        string           `json:"message,omitempty"`    // only on registration
-	SecretKey      string           `json:"secret_key,omitempty"` // only on registration, when it was generated
+	SecretKey      string           `json:"secret_key,omitempty"` // only on registration, when it was generated, and on rotation
 	Name           string           `json:"name"`
 	Description    string           `json:"description"`
 	Events         []string         `json:"events"`
@@ -35,6 +35,8 @@ type endpointAnswer struct {
 	DisabledReason *string          `json:"disabled_reason"`
 	DisabledAt     *event.Timestamp `json:"disabled_at"`
 	PausedAt       *event.Timestamp `json:"paused_at"`
+
+	PreviousSecretExpiresAt *event.Timestamp `json:"previous_secret_expires_at"`
 
 	BreakerFailures       *int             `json:"breaker_failures"`
 	BreakerMaxOpenSeconds *int             `json:"breaker_max_open_seconds"`
@@ -114,6 +116,18 @@ func (s *Server) updateEndpoint(ctx context.Context, of subject, p endpoint.Patc
 	return showEndpoint(changed), err
 }
 
+func rotationFields(f *fields) endpoint.Rotation {
+	return endpoint.Rotation{
+		SecretKey:      (*secret.Value)(f.optionalText("secret_key")),
+		OverlapSeconds: f.integer("overlap_seconds", endpoint.OverlapSeconds),
+	}
+}
+
+func (s *Server) rotateSecret(ctx context.Context, of subject, r endpoint.Rotation) (any, error) {
+	rotated, err := s.endpoints.RotateSecret(ctx, of.id, r)
+	return showCreated(rotated), err
+}
+
 func endpointItem(e endpoint.Endpoint) (uuid.UUID, any) { return e.ID, showEndpoint(e) }
 
 // showCreated is the one place where a secret leaves the service.
@@ -129,7 +143,8 @@ func showEndpoint(e endpoint.Endpoint) endpointAnswer {
 		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries,
 		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering, Metadata: e.Metadata,
 		SecretSet: e.SecretSet, SecretLast4: e.SecretLast4,
-		CreatedAt: event.Timestamp(e.CreatedAt), UpdatedAt: event.Timestamp(e.UpdatedAt),
+		PreviousSecretExpiresAt: (*event.Timestamp)(e.PreviousSecretExpiresAt),
+		CreatedAt:               event.Timestamp(e.CreatedAt), UpdatedAt: event.Timestamp(e.UpdatedAt),
 		DisabledReason: e.DisabledReason, DisabledAt: (*event.Timestamp)(e.DisabledAt), PausedAt: (*event.Timestamp)(e.PausedAt),
 		BreakerFailures: e.BreakerFailures, BreakerMaxOpenSeconds: e.BreakerMaxOpenSeconds,
 		BreakerState: e.BreakerState, BreakerUntil: (*event.Timestamp)(e.BreakerUntil), FailingSince: (*event.Timestamp)(e.FailingSince),

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+
+	"github.com/sonicus/webhooks/pkg/signature"
 )
 
 // register creates an endpoint and returns its path and its ETag.
@@ -239,7 +241,7 @@ func TestWritesOfNoEndpointCannotBeToldApart(t *testing.T) {
 	deleted, _ := a.register(t, "")
 	a.remove(t, deleted)
 	const request = "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"
-	for _, w := range []call{{method: "GET"}, {method: "DELETE"}, {method: "POST /enable"}, {method: "POST /disable"}, {method: "POST /pause"}, {method: "POST /resume"}, {method: "PATCH", body: `{"name":"x"}`, header: map[string]string{"If-Match": `"1"`}}} {
+	for _, w := range []call{{method: "GET"}, {method: "DELETE"}, {method: "POST /enable"}, {method: "POST /disable"}, {method: "POST /pause"}, {method: "POST /resume"}, {method: "POST /rotate-secret"}, {method: "PATCH", body: `{"name":"x"}`, header: map[string]string{"If-Match": `"1"`}}} {
 		var first string
 		for _, path := range []string{deleted, endpointsPath + "/" + uuid.NewString(), endpointsPath + "/" + uuid.Max.String(), endpointsPath + "/1", endpointsPath + "/%00"} {
 			header := map[string]string{"X-Request-Id": request}
@@ -347,5 +349,49 @@ func TestDisablingKeepsAnEarlierReason(t *testing.T) {
 	a.change(t, `UPDATE sonicus.endpoints SET is_active = false, disabled_reason = 'gone', disabled_at = now()`)
 	if shown := a.post(t, path+"/disable", "").json(t, 200); shown["disabled_reason"] != "gone" {
 		t.Errorf("the reason is %v", shown["disabled_reason"])
+	}
+}
+
+func TestRotationAnswersTheNewSecretOnce(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	path, tag := a.register(t, "")
+	first := a.post(t, path+"/rotate-secret", "")
+	shown := first.json(t, 200)
+	made, _ := shown["secret_key"].(string)
+	if signature.CheckSecret(made) != nil || shown["secret_set"] != true || !strings.HasSuffix(made, shown["secret_last4"].(string)) || shown["previous_secret_expires_at"] != nil {
+		t.Errorf("the first secret: %s", first.body)
+	}
+	if first.header.Get("ETag") == tag {
+		t.Error("the ETag has stayed")
+	}
+	given := "marker-0123456789-0123456789-0123456789"
+	second := a.post(t, path+"/rotate-secret", `{"overlap_seconds":604800,"secret_key":"`+given+`"}`).json(t, 200)
+	if until, _ := second["previous_secret_expires_at"].(string); second["secret_key"] != given || second["secret_last4"] != "6789" || !timestamp.MatchString(until) {
+		t.Errorf("the second secret: %v", second)
+	}
+	found := a.get(t, path)
+	if shown := found.json(t, 200); shown["secret_key"] != nil || shown["previous_secret_expires_at"] != second["previous_secret_expires_at"] {
+		t.Errorf("read back: %s", found.body)
+	}
+	third := a.post(t, path+"/rotate-secret", `{"overlap_seconds":0}`).json(t, 200)
+	if third["previous_secret_expires_at"] != nil || third["secret_key"] == given {
+		t.Errorf("the third secret: %v", third)
+	}
+	actions, rows := a.trail(t, path)
+	if diff := cmp.Diff([]string{"endpoint.create", "endpoint.rotate_secret", "endpoint.rotate_secret", "endpoint.rotate_secret"}, actions); diff != "" {
+		t.Error(diff)
+	}
+	for _, hidden := range []string{made, given, "v1.test."} {
+		if strings.Contains(rows, hidden) || strings.Contains(a.logs.String(), hidden) {
+			t.Error("a secret is in the audit trail or in the log")
+		}
+	}
+	for body, field := range map[string]string{
+		`{"overlap_seconds":-1}`: "overlap_seconds", `{"overlap_seconds":604801}`: "overlap_seconds", `{"secret_key":"short"}`: "secret_key", `{"secret_key":""}`: "secret_key", `{"secret":"x"}`: "secret",
+	} {
+		if got := a.post(t, path+"/rotate-secret", body); got.status != 422 || !strings.Contains(got.body, `"field":"`+field+`"`) {
+			t.Errorf("%s: %d %s", body, got.status, got.body)
+		}
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -86,6 +88,17 @@ func changing[T any](shape func(*fields) T, do func(context.Context, subject, T)
 			return err
 		}
 		return sendJSON(c, http.StatusOK, changed)
+	}
+}
+
+// optional lets a request come without a body, which is then an empty object.
+func optional(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if r := c.Request(); r.ContentLength == 0 && len(r.Header.Values(echo.HeaderContentType)) == 0 {
+			r.Body = io.NopCloser(strings.NewReader("{}"))
+			r.Header.Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
+		}
+		return next(c)
 	}
 }
 

@@ -41,6 +41,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, endpointsPath + "/:id/disable", access.SuperAdmin, byID(showing(s.endpoints.Disable))},
 		{http.MethodPost, endpointsPath + "/:id/pause", access.SuperAdmin, byID(showing(s.endpoints.Pause))},
 		{http.MethodPost, endpointsPath + "/:id/resume", access.SuperAdmin, byID(showing(s.endpoints.Resume))},
+		{http.MethodPost, endpointsPath + "/:id/rotate-secret", access.SuperAdmin, optional(changing(rotationFields, s.rotateSecret))},
 	}
 }
 

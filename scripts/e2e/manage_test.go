@@ -2,9 +2,14 @@ package e2e_test
 
 import (
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/sonicus/webhooks/pkg/signature"
 )
 
 const endpointsPath = "/api/v1/webhooks/endpoints/"
@@ -124,6 +129,60 @@ func TestEnabledEndpointGetsWhatWasKeptAndStaysOn(t *testing.T) {
 	svc.drained()
 	if n, _ := accepted(r.got()); n != deliveries || disabled() {
 		t.Errorf("%d of %d arrived; switched off again: %v", n, deliveries, disabled())
+	}
+	svc.verified()
+}
+
+// signedBy says which of the two signatures a key verifies.
+func (a arrival) signedBy(t *testing.T, key string) (sonicus, standard bool) {
+	t.Helper()
+	v, err := signature.New(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	oracle, err := standardwebhooks.NewWebhook(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.VerifySonicus(a.header, []byte(a.body)) == nil, oracle.Verify([]byte(a.body), a.header) == nil
+}
+
+func TestSecretRotatedUnderLoadLosesNoReceiver(t *testing.T) {
+	t.Parallel()
+	const deliveries = 200
+	svc := start(t, quick(nil))
+	r := newReceiver(t, nil)
+	id := svc.endpoint(r.URL, map[string]any{"rate_limit": 200})
+	publisher := newPublisher(svc)
+	publisher.mustPublish(1, organizations(deliveries)...)
+	svc.dispatcher()
+	svc.dispatcher()
+	r.await(20)
+	second, _ := svc.manage(http.StatusOK, http.MethodPost, id+"/rotate-secret", map[string]any{"overlap_seconds": 3600})["secret_key"].(string)
+	switched := false
+	for i, a := range r.await(deliveries) {
+		if _, old := a.signedBy(t, secretKey); !old {
+			t.Fatalf("a receiver that knows the old secret refuses request %d", i)
+		}
+		sonicus, standard := a.signedBy(t, second)
+		if sonicus != standard || (switched && !standard) {
+			t.Fatalf("request %d is signed by the new secret: sha256= %v, v1 %v", i, sonicus, standard)
+		}
+		switched = standard
+	}
+	last := r.got()[deliveries-1]
+	if n := strings.Count(last.header.Get("webhook-signature"), "v1,"); !switched || n != 2 {
+		t.Errorf("the last request has %d signatures, %q", n, last.header.Get("webhook-signature"))
+	}
+
+	third, _ := svc.manage(http.StatusOK, http.MethodPost, id+"/rotate-secret", map[string]any{"overlap_seconds": 0})["secret_key"].(string)
+	publisher.mustPublish(1, organizations(1)...)
+	a := r.await(deliveries + 1)[deliveries]
+	if sonicus, standard := a.signedBy(t, third); !sonicus || !standard {
+		t.Error("a new secret without an overlap does not sign")
+	}
+	if sonicus, standard := a.signedBy(t, second); sonicus || standard {
+		t.Error("an old secret without an overlap signs")
 	}
 	svc.verified()
 }
