@@ -145,27 +145,6 @@ func (s *Store) Get(ctx context.Context, id uuid.UUID) (Endpoint, error) {
 	return r.endpoint()
 }
 
-// List returns up to limit endpoints, the newest first, with ids below before;
-// uuid.Nil begins with the newest.
-func (s *Store) List(ctx context.Context, limit int, before uuid.UUID) ([]Endpoint, error) {
-	if before == uuid.Nil {
-		before = uuid.Max
-	}
-	var rows []row
-	err := s.db.SelectContext(ctx, &rows, selection+`
-		WHERE e.id < $1 AND e.deleted_at IS NULL ORDER BY e.id DESC LIMIT $2`, before, limit)
-	if err != nil {
-		return nil, explain("list endpoints", "", err)
-	}
-	all := make([]Endpoint, len(rows))
-	for i, r := range rows {
-		if all[i], err = r.endpoint(); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
 // explain turns the state of the database into a problem that callers may see; doubt
 // is for a commit whose outcome is unknown.
 func explain(what, doubt string, err error) error {

@@ -59,7 +59,7 @@ func TestListPagesFromTheNewest(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	store := newStore(t, db)
-	if none, err := store.List(t.Context(), 10, uuid.Nil); err != nil || len(none) != 0 {
+	if none, err := store.List(t.Context(), endpoint.Filter{}, 10, uuid.Nil); err != nil || len(none) != 0 {
 		t.Errorf("empty: %v, %v", none, err)
 	}
 	made := map[uuid.UUID]bool{}
@@ -68,7 +68,7 @@ func TestListPagesFromTheNewest(t *testing.T) {
 	}
 	before, pages := uuid.Nil, 0
 	for {
-		page, err := store.List(t.Context(), 2, before)
+		page, err := store.List(t.Context(), endpoint.Filter{}, 2, before)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestDeletedEndpointsAreNotShown(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if all, err := store.List(t.Context(), 10, uuid.Nil); err != nil || len(all) != 0 {
+	if all, err := store.List(t.Context(), endpoint.Filter{}, 10, uuid.Nil); err != nil || len(all) != 0 {
 		t.Errorf("listed: %v, %v", all, err)
 	}
 }
@@ -163,7 +163,7 @@ func TestUnavailableDatabaseIsSaidSo(t *testing.T) {
 	store := newStore(t, db)
 	_, create := store.Create(t.Context(), valid())
 	_, get := store.Get(t.Context(), uuid.Max)
-	_, list := store.List(t.Context(), 1, uuid.Nil)
+	_, list := store.List(t.Context(), endpoint.Filter{}, 1, uuid.Nil)
 	for _, err := range []error{create, get, list} {
 		if p := problemOf(t, err); p.Kind != problem.KindUnavailable || p.Code != "unavailable" || p.RetryAfter <= 0 {
 			t.Errorf("got %+v", p)
@@ -190,7 +190,7 @@ func TestInsertBelongsToTheCallersTransaction(t *testing.T) {
 	if !errors.Is(err, changedMyMind) {
 		t.Fatal(err)
 	}
-	if all, err := store.List(t.Context(), 10, uuid.Nil); err != nil || len(all) != 0 {
+	if all, err := store.List(t.Context(), endpoint.Filter{}, 10, uuid.Nil); err != nil || len(all) != 0 {
 		t.Errorf("an endpoint outlived its transaction: %v, %v", all, err)
 	}
 }

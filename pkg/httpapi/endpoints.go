@@ -128,6 +128,16 @@ func (s *Server) rotateSecret(ctx context.Context, of subject, r endpoint.Rotati
 	return showCreated(rotated), err
 }
 
+// maxSought is how many characters may be looked for.
+const maxSought = 200
+
+func endpointFilter(q *query) endpoint.Filter {
+	return endpoint.Filter{
+		Active: q.flag("active"), OrganizationID: q.id("organization_id"), EventType: q.oneOf("event", event.Types()),
+		Health: q.oneOf("health", endpoint.Healths()), Text: q.text("q", maxSought),
+	}
+}
+
 func endpointItem(e endpoint.Endpoint) (uuid.UUID, any) { return e.ID, showEndpoint(e) }
 
 // showCreated is the one place where a secret leaves the service.

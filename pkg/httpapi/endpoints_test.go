@@ -3,6 +3,8 @@ package httpapi
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -392,6 +394,61 @@ func TestRotationAnswersTheNewSecretOnce(t *testing.T) {
 	} {
 		if got := a.post(t, path+"/rotate-secret", body); got.status != 422 || !strings.Contains(got.body, `"field":"`+field+`"`) {
 			t.Errorf("%s: %d %s", body, got.status, got.body)
+		}
+	}
+}
+
+func TestEndpointsAreFiltered(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	made := a.post(t, organizationsPath, `{"name":"A","domain":"a.example.com","primary_contact_email":"a@example.com"}`).json(t, 201)
+	org, _ := made["id"].(string)
+	names := map[string]string{}
+	for name, more := range map[string]string{
+		"plain": `,"events":["*"]`, "own": `,"events":["organization.created"],"organization_id":"` + org + `"`, "ops": `,"events":["webhook.*"]`,
+		"failing": `,"events":["organization.*"]`, "open": `,"events":["*"]`, "paused": `,"events":["*"]`, "off": `,"events":["*"]`, "100%_\\x": `,"events":["*"]`,
+	} {
+		id, _ := a.post(t, endpointsPath, `{"url":"`+hook+`/`+strings.ToUpper(name[:2])+`","name":`+strconv.Quote(name)+more+`}`).json(t, 201)["id"].(string)
+		names[id] = name
+	}
+	a.change(t, `UPDATE sonicus.lanes l SET failing_since = now() FROM sonicus.endpoints e WHERE e.id = l.endpoint_id AND e.name IN ('failing', 'open', 'off')`)
+	a.change(t, `UPDATE sonicus.lanes l SET breaker_state = 'open', breaker_until = now() FROM sonicus.endpoints e WHERE e.id = l.endpoint_id AND e.name IN ('open', 'off')`)
+	a.change(t, `UPDATE sonicus.endpoints SET paused_at = now() WHERE name IN ('paused', 'off')`)
+	a.change(t, `UPDATE sonicus.endpoints SET is_active = false WHERE name = 'off'`)
+	const all = "100%_\\x failing off open ops own paused plain"
+	for query, want := range map[string]string{
+		"": all, "active=false": "off", "active=true": strings.Replace(all, "off ", "", 1),
+		"organization_id=" + org: "own", "organization_id=" + uuid.NewString(): "",
+		"event=organization.created": strings.Replace(all, "ops ", "", 1), "event=webhook.endpoint.disabled": "ops",
+		"health=ok": "100%_\\x ops own plain", "health=failing": "failing", "health=open": "open", "health=paused": "paused", "health=disabled": "off",
+		"q=OFF": "off", "q=pA": "paused", "q=%25": "100%_\\x", "q=_": "100%_\\x", "q=0%25_%5C": "100%_\\x", "q=%5C": "100%_\\x", "q=8800%2Fhook%2Fpl": "plain", "q=none": "",
+		"q=o&health=ok&active=true&event=organization.created&organization_id=" + org: "own",
+	} {
+		var got []string
+		for path := endpointsPath + "?limit=3&" + query; path != ""; {
+			p := a.get(t, path).json(t, 200)
+			for _, e := range p["data"].([]any) {
+				got = append(got, names[e.(map[string]any)["id"].(string)])
+			}
+			path = ""
+			if next, more := p["next_cursor"].(string); more {
+				path = endpointsPath + "?limit=3&cursor=" + next + "&" + query
+			}
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: got %v, want %s", query, got, want)
+		}
+	}
+	for query, fields := range map[string]string{
+		"active=1": "active", "active=": "active", "active=true&active=false": "active", "organization_id=x": "organization_id", "event=organization.*": "event",
+		"event=none": "event", "health=well": "health", "q=": "q", "q=%00": "q", "q=%ff": "q", "q=" + strings.Repeat("a", 201): "q", "Q=x": "Q",
+		"name=x&active=yes&limit=0": "limit active name",
+	} {
+		got := a.get(t, endpointsPath+"?"+query)
+		var d document
+		if err := json.Unmarshal([]byte(got.body), &d); err != nil || got.status != 422 || d.fieldNames() != fields {
+			t.Errorf("%s: %d %s", query, got.status, got.body)
 		}
 	}
 }

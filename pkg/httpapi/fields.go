@@ -30,6 +30,7 @@ const (
 
 const (
 	codeWrongType = "wrong_type"
+	invalidUUID   = "must be a UUID such as 123e4567-e89b-12d3-a456-426614174000"
 	maxReported   = 100 // errors in one answer
 	maxShownName  = 100 // bytes of a name that the caller made up
 )
@@ -230,7 +231,7 @@ func (f *fields) id(name string) *uuid.UUID {
 	}
 	id, ok := parseID(*s)
 	if !ok {
-		f.wrong.add(f.path+name, "invalid_uuid", "must be a UUID such as 123e4567-e89b-12d3-a456-426614174000")
+		f.wrong.add(f.path+name, "invalid_uuid", invalidUUID)
 		return nil
 	}
 	return &id

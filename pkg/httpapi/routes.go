@@ -33,7 +33,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, organizationsPath + "/:id", access.Admin, byID(s.getOrganization)},
 
 		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},
-		{http.MethodGet, endpointsPath, access.SuperAdmin, listing("endpoints", s.endpoints.List, endpointItem)},
+		{http.MethodGet, endpointsPath, access.SuperAdmin, filtering("endpoints", endpointFilter, s.endpoints.List, endpointItem)},
 		{http.MethodGet, endpointsPath + "/:id", access.SuperAdmin, byID(showing(s.endpoints.Get))},
 		{http.MethodPatch, endpointsPath + "/:id", access.SuperAdmin, changing(endpointPatch, s.updateEndpoint)},
 		{http.MethodDelete, endpointsPath + "/:id", access.SuperAdmin, deleting(s.endpoints.Delete)},
