@@ -6,9 +6,11 @@ UPDATE sonicus.endpoints
 SET secret = NULL, secret_last4 = NULL, previous_secret = NULL, previous_secret_expires_at = NULL, headers = NULL
 WHERE deleted_at IS NOT NULL;
 ALTER TABLE sonicus.endpoints
+    ADD header_names jsonb NOT NULL DEFAULT '[]',
     ADD CONSTRAINT endpoints_deleted_check CHECK (deleted_at IS NULL OR (secret IS NULL AND previous_secret IS NULL AND headers IS NULL)),
     ADD CONSTRAINT endpoints_metadata_check CHECK (jsonb_typeof(metadata) = 'object');
 
+COMMENT ON COLUMN sonicus.endpoints.header_names IS 'JSON array of the names of the custom headers, whose values are in headers.';
 COMMENT ON COLUMN sonicus.endpoints.disabled_reason IS 'Why it is switched off (manual: by an administrator; gone: the receiver answered 410; failing: nothing but failures for days), NULL otherwise.';
 COMMENT ON COLUMN sonicus.endpoints.disabled_at IS 'When it was switched off.';
 COMMENT ON COLUMN sonicus.endpoints.updated_at IS 'Transaction time of the last change by an administrator.';
@@ -109,5 +111,6 @@ COMMENT ON COLUMN sonicus.endpoints.deleted_at IS 'Set: deleted; kept for the de
 COMMENT ON COLUMN sonicus.endpoints.metadata IS 'JSON object of the administrator''s own.';
 
 ALTER TABLE sonicus.endpoints
+    DROP COLUMN header_names,
     DROP CONSTRAINT endpoints_metadata_check,
     DROP CONSTRAINT endpoints_deleted_check;

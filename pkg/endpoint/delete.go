@@ -18,7 +18,7 @@ func (s *Store) Delete(ctx context.Context, id uuid.UUID, expected Versions) err
 		_, err := tx.ExecContext(ctx, `
 			UPDATE sonicus.endpoints
 			SET deleted_at = $2, updated_at = $2, secret = NULL, secret_last4 = NULL, previous_secret = NULL,
-			    previous_secret_expires_at = NULL, headers = NULL
+			    previous_secret_expires_at = NULL, headers = NULL, header_names = '[]'
 			WHERE id = $1`, id, now)
 		if err != nil {
 			return fmt.Errorf("mark deleted: %w", err)

@@ -29,6 +29,7 @@ type New struct {
 	MaxConcurrency *int            // attempts in flight per dispatcher, 1 to 1,000; nil: the dispatcher's own limit
 	Ordering       *string         // none or organization; nil: none
 	Metadata       json.RawMessage // an object of the caller's own, up to 16 KiB; nil: empty
+	Headers        Headers         // of every request, up to 20; nil: none
 
 	BreakerFailures       *int // failures in a row that open the breaker, 0 (never) to 1,000; nil: the dispatcher's own
 	BreakerMaxOpenSeconds *int // longest time between two probes, 1 to 86,400; nil: the dispatcher's own
@@ -43,27 +44,28 @@ const (
 // Endpoint is a registered endpoint as people, and the audit trail, see it. Times
 // are UTC.
 type Endpoint struct {
-	ID             uuid.UUID       `db:"id" json:"id"`
-	Version        int64           `db:"version" json:"-"` // changes with every setting, and not with how sending goes
-	URL            string          `db:"url" json:"url"`   // normalized
-	Events         []string        `db:"-" json:"events"`
-	IsActive       bool            `db:"is_active" json:"is_active"`
-	OrganizationID *uuid.UUID      `db:"organization_id" json:"organization_id"` // nil: global
-	TimeoutSeconds int             `db:"timeout_seconds" json:"timeout_seconds"`
-	MaxRetries     int             `db:"max_retries" json:"max_retries"`
-	Name           string          `db:"name" json:"name"`
-	Description    string          `db:"description" json:"description"`
-	SecretSet      bool            `db:"secret_set" json:"secret_set"`
-	SecretLast4    *string         `db:"secret_last4" json:"secret_last4"` // nil: unsigned
-	CreatedAt      time.Time       `db:"created_at" json:"created_at"`
-	UpdatedAt      time.Time       `db:"updated_at" json:"updated_at"`
-	RateLimit      *int            `db:"rate_limit" json:"rate_limit"`
-	MaxConcurrency *int            `db:"max_concurrency" json:"max_concurrency"`
-	Ordering       string          `db:"ordering" json:"ordering"`
-	Metadata       json.RawMessage `db:"-" json:"metadata"`                      // an object, without white space
-	DisabledReason *string         `db:"disabled_reason" json:"disabled_reason"` // set while it is switched off
-	DisabledAt     *time.Time      `db:"disabled_at" json:"disabled_at"`
-	PausedAt       *time.Time      `db:"paused_at" json:"paused_at"`
+	ID             uuid.UUID         `db:"id" json:"id"`
+	Version        int64             `db:"version" json:"-"` // changes with every setting, and not with how sending goes
+	URL            string            `db:"url" json:"url"`   // normalized
+	Events         []string          `db:"-" json:"events"`
+	IsActive       bool              `db:"is_active" json:"is_active"`
+	OrganizationID *uuid.UUID        `db:"organization_id" json:"organization_id"` // nil: global
+	TimeoutSeconds int               `db:"timeout_seconds" json:"timeout_seconds"`
+	MaxRetries     int               `db:"max_retries" json:"max_retries"`
+	Name           string            `db:"name" json:"name"`
+	Description    string            `db:"description" json:"description"`
+	SecretSet      bool              `db:"secret_set" json:"secret_set"`
+	SecretLast4    *string           `db:"secret_last4" json:"secret_last4"` // nil: unsigned
+	CreatedAt      time.Time         `db:"created_at" json:"created_at"`
+	UpdatedAt      time.Time         `db:"updated_at" json:"updated_at"`
+	RateLimit      *int              `db:"rate_limit" json:"rate_limit"`
+	MaxConcurrency *int              `db:"max_concurrency" json:"max_concurrency"`
+	Ordering       string            `db:"ordering" json:"ordering"`
+	Metadata       json.RawMessage   `db:"-" json:"metadata"`                      // an object, without white space
+	Headers        map[string]string `db:"-" json:"headers"`                       // names, with masked values
+	DisabledReason *string           `db:"disabled_reason" json:"disabled_reason"` // set while it is switched off
+	DisabledAt     *time.Time        `db:"disabled_at" json:"disabled_at"`
+	PausedAt       *time.Time        `db:"paused_at" json:"paused_at"`
 
 	PreviousSecretExpiresAt *time.Time `db:"previous_secret_expires_at" json:"previous_secret_expires_at"` // until then the secret before signs too
 
@@ -89,15 +91,16 @@ type Created struct {
 const selection = `SELECT e.id, e.xmin::text::bigint AS version, e.url, e.events, e.is_active, e.organization_id, e.timeout_seconds, e.max_retries, e.name, e.description,
 	e.secret IS NOT NULL AS secret_set, e.secret_last4,
 	CASE WHEN e.previous_secret_expires_at > now() THEN e.previous_secret_expires_at END AS previous_secret_expires_at, e.created_at, e.updated_at, e.rate_limit, e.max_concurrency, e.ordering,
-	e.breaker_failures, e.breaker_max_open_seconds, e.metadata, e.deleted_at, e.disabled_reason, e.disabled_at, e.paused_at,
+	e.breaker_failures, e.breaker_max_open_seconds, e.metadata, e.header_names, e.deleted_at, e.disabled_reason, e.disabled_at, e.paused_at,
 	l.breaker_state, l.breaker_until, l.failing_since, l.last_success_at, l.last_failure_at
 	FROM sonicus.endpoints e JOIN sonicus.lanes l ON l.endpoint_id = e.id`
 
 type row struct {
 	Endpoint
-	Events    postgres.JSON `db:"events"`
-	Metadata  postgres.JSON `db:"metadata"`
-	DeletedAt *time.Time    `db:"deleted_at"`
+	Events      postgres.JSON `db:"events"`
+	Metadata    postgres.JSON `db:"metadata"`
+	HeaderNames postgres.JSON `db:"header_names"`
+	DeletedAt   *time.Time    `db:"deleted_at"`
 }
 
 func (r row) endpoint() (Endpoint, error) {
@@ -105,6 +108,11 @@ func (r row) endpoint() (Endpoint, error) {
 	if err := json.Unmarshal([]byte(r.Events), &e.Events); err != nil {
 		return Endpoint{}, fmt.Errorf("events of endpoint %s: %w", e.ID, err)
 	}
+	var names []string
+	if err := json.Unmarshal([]byte(r.HeaderNames), &names); err != nil {
+		return Endpoint{}, fmt.Errorf("header names of endpoint %s: %w", e.ID, err)
+	}
+	e.Headers = mask(names)
 	e.Metadata = compact(json.RawMessage(r.Metadata))
 	e.CreatedAt, e.UpdatedAt = e.CreatedAt.UTC(), e.UpdatedAt.UTC()
 	for _, at := range []*time.Time{e.PreviousSecretExpiresAt, e.DisabledAt, e.PausedAt, e.BreakerUntil, e.FailingSince, e.LastSuccessAt, e.LastFailureAt} {

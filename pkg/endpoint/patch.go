@@ -17,8 +17,8 @@ import (
 
 // Patch changes settings of an endpoint. Those that Given names, as they are called
 // in JSON, become what they are in New, by the same rules as at the creation: nil is
-// the default. All others stay. Metadata is merged as RFC 7396 has it: null
-// removes a member.
+// the default. All others stay. Metadata and Headers are merged as RFC 7396
+// has it: null removes a member.
 type Patch struct {
 	New
 	Given []string
@@ -80,6 +80,9 @@ func (s *Store) Update(ctx context.Context, id uuid.UUID, expected Versions, p P
 		if err != nil {
 			return fmt.Errorf("update: %w", err)
 		}
+		if slices.Contains(p.Given, "headers") {
+			return s.patchHeaders(ctx, tx, now, id, p.Headers)
+		}
 		return nil
 	})
 }
@@ -88,6 +91,7 @@ func (s *Store) Update(ctx context.Context, id uuid.UUID, expected Versions, p P
 func (s *Store) checkPatch(ctx context.Context, p Patch) (Checked, error) {
 	found := slices.DeleteFunc(s.CheckFields(p.New, ""), func(f problem.Field) bool {
 		name, _, _ := strings.Cut(f.Field, "[")
+		name, _, _ = strings.Cut(name, ".")
 		return !slices.Contains(p.Given, name)
 	})
 	if len(found) > 0 {

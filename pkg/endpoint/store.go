@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,9 +69,9 @@ func (s *Store) Create(ctx context.Context, n New) (Created, error) {
 
 const insert = `
 INSERT INTO sonicus.endpoints (id, url, name, description, organization_id, events, timeout_seconds, max_retries,
-                               rate_limit, max_concurrency, ordering, breaker_failures, breaker_max_open_seconds, metadata,
+                               rate_limit, max_concurrency, ordering, breaker_failures, breaker_max_open_seconds, metadata, headers, header_names,
                                secret, secret_last4, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19)
 RETURNING xmin::text::bigint, metadata`
 
 // Insert writes a checked endpoint, and its row in the audit trail, in the caller's
@@ -85,9 +87,13 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 	if err != nil {
 		return Created{}, err
 	}
+	headers, names, err := s.sealHeaders(made.ID, c.headers)
+	if err != nil {
+		return Created{}, err
+	}
 	var metadata postgres.JSON
 	err = tx.QueryRowxContext(ctx, insert, made.ID, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
-		c.timeout, c.retries, c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, postgres.JSON(c.metadata),
+		c.timeout, c.retries, c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, postgres.JSON(c.metadata), headers, names,
 		sealed, made.SecretLast4, now).Scan(&made.Version, &metadata)
 	if postgres.Violates(err, "endpoints_organization_id_fkey") {
 		return Created{}, problem.Invalid(wrong("organization_id", "unknown_organization",
@@ -106,7 +112,7 @@ func (c Checked) created(id uuid.UUID, now time.Time) Created {
 		ID: id, URL: c.url, Events: c.events, IsActive: true, OrganizationID: c.OrganizationID,
 		TimeoutSeconds: c.timeout, MaxRetries: c.retries, Name: c.name, Description: c.description,
 		RateLimit: c.rate, MaxConcurrency: c.concurrency, Ordering: c.ordering,
-		BreakerFailures: c.breakerFailures, BreakerMaxOpenSeconds: c.breakerMaxOpen, Metadata: c.metadata,
+		BreakerFailures: c.breakerFailures, BreakerMaxOpenSeconds: c.breakerMaxOpen, Metadata: c.metadata, Headers: mask(slices.Collect(maps.Keys(c.headers))),
 		CreatedAt: now, UpdatedAt: now, BreakerState: "closed",
 	}}
 	if c.SecretKey != "" {

@@ -30,7 +30,7 @@ func TestCreatedEndpointReadsBackAsItWasAnswered(t *testing.T) {
 		URL: publicURL, Events: []string{"organization.*", "organization.created"}, Name: "R&D <b>", Description: "Sends \"organization\" data\\",
 		OrganizationID: &organization, SecretKey: ptr(secret.Value(strings.Repeat("s", 28) + "LAST")), TimeoutSeconds: ptr(30), MaxRetries: ptr(0),
 		RateLimit: ptr(100), MaxConcurrency: ptr(8), Ordering: ptr("organization"), BreakerFailures: ptr(0), BreakerMaxOpenSeconds: ptr(60),
-		Metadata: json.RawMessage(`{"team": "crm", "<tags>": [1, 2.50, null]}`),
+		Metadata: json.RawMessage(`{"team": "crm", "<tags>": [1, 2.50, null]}`), Headers: endpoint.Headers{"X-Tenant": ptr(secret.Value("acme")), "X-None": nil},
 	}
 	least := create(t, store, valid())
 	most := create(t, store, full)
@@ -38,7 +38,7 @@ func TestCreatedEndpointReadsBackAsItWasAnswered(t *testing.T) {
 		ID: most.ID, Version: most.Version, URL: publicURL, Events: full.Events, IsActive: true, OrganizationID: &organization, TimeoutSeconds: 30, MaxRetries: 0, Name: full.Name,
 		Description: full.Description, SecretSet: true, SecretLast4: ptr("LAST"), CreatedAt: most.CreatedAt, UpdatedAt: most.CreatedAt, BreakerState: "closed",
 		RateLimit: ptr(100), MaxConcurrency: ptr(8), Ordering: "organization", BreakerFailures: ptr(0), BreakerMaxOpenSeconds: ptr(60),
-		Metadata: json.RawMessage(`{"team":"crm","<tags>":[1,2.50,null]}`),
+		Metadata: json.RawMessage(`{"team":"crm","<tags>":[1,2.50,null]}`), Headers: map[string]string{"X-Tenant": "********"},
 	}
 	if diff := cmp.Diff(want, most.Endpoint); diff != "" {
 		t.Errorf("answered: %s", diff)

@@ -13,28 +13,29 @@ import (
 
 // endpointAnswer begins with the three documented keys of a registration.
 type endpointAnswer struct {
-	ID             uuid.UUID        `json:"id"`
-	URL            string           `json:"url"`
-	Message        string           `json:"message,omitempty"`    // only on registration
-	SecretKey      string           `json:"secret_key,omitempty"` // only on registration, when it was generated, and on rotation
-	Name           string           `json:"name"`
-	Description    string           `json:"description"`
-	Events         []string         `json:"events"`
-	IsActive       bool             `json:"is_active"`
-	OrganizationID *uuid.UUID       `json:"organization_id"`
-	TimeoutSeconds int              `json:"timeout_seconds"`
-	MaxRetries     int              `json:"max_retries"`
-	RateLimit      *int             `json:"rate_limit"`
-	MaxConcurrency *int             `json:"max_concurrency"`
-	Ordering       string           `json:"ordering"`
-	Metadata       json.RawMessage  `json:"metadata"`
-	SecretSet      bool             `json:"secret_set"`
-	SecretLast4    *string          `json:"secret_last4"`
-	CreatedAt      event.Timestamp  `json:"created_at"`
-	UpdatedAt      event.Timestamp  `json:"updated_at"`
-	DisabledReason *string          `json:"disabled_reason"`
-	DisabledAt     *event.Timestamp `json:"disabled_at"`
-	PausedAt       *event.Timestamp `json:"paused_at"`
+	ID             uuid.UUID         `json:"id"`
+	URL            string            `json:"url"`
+	Message        string            `json:"message,omitempty"`    // only on registration
+	SecretKey      string            `json:"secret_key,omitempty"` // only on registration, when it was generated, and on rotation
+	Name           string            `json:"name"`
+	Description    string            `json:"description"`
+	Events         []string          `json:"events"`
+	IsActive       bool              `json:"is_active"`
+	OrganizationID *uuid.UUID        `json:"organization_id"`
+	TimeoutSeconds int               `json:"timeout_seconds"`
+	MaxRetries     int               `json:"max_retries"`
+	RateLimit      *int              `json:"rate_limit"`
+	MaxConcurrency *int              `json:"max_concurrency"`
+	Ordering       string            `json:"ordering"`
+	Metadata       json.RawMessage   `json:"metadata"`
+	Headers        map[string]string `json:"headers"` // values are masked
+	SecretSet      bool              `json:"secret_set"`
+	SecretLast4    *string           `json:"secret_last4"`
+	CreatedAt      event.Timestamp   `json:"created_at"`
+	UpdatedAt      event.Timestamp   `json:"updated_at"`
+	DisabledReason *string           `json:"disabled_reason"`
+	DisabledAt     *event.Timestamp  `json:"disabled_at"`
+	PausedAt       *event.Timestamp  `json:"paused_at"`
 
 	PreviousSecretExpiresAt *event.Timestamp `json:"previous_secret_expires_at"`
 
@@ -68,6 +69,7 @@ func endpointFields(f *fields) endpoint.New {
 		MaxConcurrency: f.integer("max_concurrency", endpoint.MaxConcurrency),
 		Ordering:       f.optionalText("ordering"),
 		Metadata:       f.document("metadata"),
+		Headers:        f.secrets("headers"),
 
 		BreakerFailures:       f.integer("breaker_failures", endpoint.BreakerFailures),
 		BreakerMaxOpenSeconds: f.integer("breaker_max_open_seconds", endpoint.BreakerMaxOpenSeconds),
@@ -151,7 +153,7 @@ func showEndpoint(e endpoint.Endpoint) endpointAnswer {
 	return endpointAnswer{
 		version: e.Version, ID: e.ID, URL: e.URL, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
 		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries,
-		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering, Metadata: e.Metadata,
+		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering, Metadata: e.Metadata, Headers: e.Headers,
 		SecretSet: e.SecretSet, SecretLast4: e.SecretLast4,
 		PreviousSecretExpiresAt: (*event.Timestamp)(e.PreviousSecretExpiresAt),
 		CreatedAt:               event.Timestamp(e.CreatedAt), UpdatedAt: event.Timestamp(e.UpdatedAt),

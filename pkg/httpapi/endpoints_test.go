@@ -452,3 +452,52 @@ func TestEndpointsAreFiltered(t *testing.T) {
 		}
 	}
 }
+
+func TestHeadersAreMergedAndNeverShown(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	const marker = "marker-0123456789-0123456789-0123456789"
+	made := a.post(t, endpointsPath, `{"url":"`+hook+`","events":["*"],"name":"CRM","headers":{"X-Token":"`+marker+`","X-Tenant":"acme"}}`)
+	made.json(t, 201)
+	path := made.header.Get("Location")
+	for _, step := range []struct{ patch, shown string }{
+		{`{}`, `"headers":{"X-Tenant":"********","X-Token":"********"}`},
+		{`{"headers":{"x-token":"` + marker + `2"}}`, `"headers":{"X-Tenant":"********","x-token":"********"}`},
+		{`{"headers":{"X-TOKEN":null,"X-Other":"3"}}`, `"headers":{"X-Other":"********","X-Tenant":"********"}`},
+		{`{"headers":null}`, `"headers":{}`},
+		{`{"headers":{"X-Token":"` + marker + `"}}`, `"headers":{"X-Token":"********"}`},
+	} {
+		got := a.patch(t, path, step.patch, nil)
+		if got.status != 200 || !strings.Contains(got.body, step.shown) {
+			t.Errorf("%s: %d %s", step.patch, got.status, got.body)
+		}
+		if found := a.get(t, path); found.body != got.body || strings.Contains(found.body, marker) {
+			t.Errorf("%s: read back %s", step.patch, found.body)
+		}
+	}
+	before := a.get(t, path)
+	same := a.patch(t, path, `{"headers":{"X-Token":"`+marker+`","X-None":null}}`, nil)
+	if same.body != before.body || same.header.Get("ETag") != before.header.Get("ETag") {
+		t.Errorf("the same headers changed %s to %s", before.body, same.body)
+	}
+	body, err := json.Marshal(map[string]any{"headers": manyHeaders(20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.patch(t, path, string(body), nil).problem(t, 422, "too_many")
+
+	var stored string
+	if err := a.db.GetContext(t.Context(), &stored, `SELECT string_agg(e::text, '') FROM sonicus.endpoints e`); err != nil {
+		t.Fatal(err)
+	}
+	_, rows := a.trail(t, path)
+	for where, text := range map[string]string{"the table": stored, "the audit trail": rows, "the log": a.logs.String()} {
+		if strings.Contains(text, marker) {
+			t.Errorf("a value is in %s", where)
+		}
+	}
+	a.change(t, `UPDATE sonicus.endpoints SET headers = 'v1.lost.AAAA.AAAA'`)
+	a.patch(t, path, `{"headers":{"X-A":"b"}}`, nil).problem(t, 409, "secret_unreadable")
+	a.patch(t, path, `{"headers":null}`, nil).json(t, 200)
+	a.remove(t, path)
+}

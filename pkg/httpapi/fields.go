@@ -14,6 +14,7 @@ import (
 
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/problem"
+	"github.com/sonicus/webhooks/pkg/secret"
 )
 
 // kind is what a JSON value is, as people read it in "must be …, not …".
@@ -319,6 +320,21 @@ func (f *fields) inspect(raw json.RawMessage, path string) {
 		}
 	case boolean, null:
 	}
+}
+
+// secrets returns an object of strings, of which null removes one; nil when it is
+// not there.
+func (f *fields) secrets(name string) map[string]*secret.Value {
+	raw := f.take(name, object)
+	if raw == nil {
+		return nil
+	}
+	in := f.enter(raw, f.path+name)
+	all := make(map[string]*secret.Value, len(in.names))
+	for _, member := range in.names {
+		all[member] = (*secret.Value)(in.optionalText(member))
+	}
+	return all
 }
 
 func (f *fields) enter(raw json.RawMessage, path string) *fields {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -46,12 +47,33 @@ var badEndpoint = map[string][]any{
 		map[string]any{"a": json.Number("1e-400")},
 		map[string]any{"a": strings.Repeat("a", 16<<10)},
 	},
+	"headers": {
+		[]any{},
+		map[string]any{"Host": "x"},
+		map[string]any{"x-sonicus-event": "x"},
+		map[string]any{"a b": "x"},
+		map[string]any{"X-A": "b\r\nX-C: d"},
+		map[string]any{"X-A": "\x00"},
+		map[string]any{"X-A": 1},
+		map[string]any{"X-A": "x", "x-a": "y"},
+		map[string]any{"X-A": "********"},
+		map[string]any{strings.Repeat("a", 65): "x"},
+		manyHeaders(21),
+	},
 
 	"breaker_failures":         {-1, 1001},
 	"breaker_max_open_seconds": {0, -1, 86_401},
 }
 
 var badAdmin = map[string][]any{"email": {"", "a", "a@"}, "full_name": {"", strings.Repeat("a", 201)}}
+
+func manyHeaders(n int) map[string]any {
+	all := map[string]any{}
+	for i := range n {
+		all[fmt.Sprintf("X-%d", i)] = "x"
+	}
+	return all
+}
 
 func goodOrganization() map[string]any {
 	return map[string]any{"name": "A", "domain": "a.example.com", "primary_contact_email": "a@example.com"}

@@ -186,3 +186,26 @@ func TestSecretRotatedUnderLoadLosesNoReceiver(t *testing.T) {
 	}
 	svc.verified()
 }
+
+func TestHeadersOfTheEndpointAreSent(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(nil))
+	r := newReceiver(t, nil)
+	id := svc.endpoint(r.URL, map[string]any{"headers": map[string]string{"X-API-Key": "k-1", "Authorization": "Bearer t"}})
+	publisher := newPublisher(svc)
+	d := svc.dispatcher()
+	publisher.mustPublish(1, organizations(1)...)
+	first := r.await(1)[0]
+	first.verify(t)
+	if got := first.header; got.Get("X-Api-Key") != "k-1" || got.Get("Authorization") != "Bearer t" || got.Get("User-Agent") != "Sonicus-Webhooks/1.0" {
+		t.Errorf("sent %v", got)
+	}
+	svc.manage(http.StatusOK, http.MethodPatch, id, map[string]any{"headers": map[string]any{"X-API-Key": "k-2", "Authorization": nil}})
+	publisher.mustPublish(1, organizations(1)...)
+	if got := r.await(2)[1].header; got.Get("X-Api-Key") != "k-2" || got.Get("Authorization") != "" {
+		t.Errorf("sent after the change: %v", got)
+	}
+	if log := d.log(); strings.Contains(log, "k-1") || strings.Contains(log, "Bearer t") {
+		t.Error("a value is in the log")
+	}
+}
