@@ -92,7 +92,7 @@ func (s *Store) CheckFields(n New, path string) []problem.Field {
 		CheckRange("timeout_seconds", n.TimeoutSeconds, TimeoutSeconds), CheckRange("max_retries", n.MaxRetries, MaxRetries),
 		CheckRange("rate_limit", n.RateLimit, RateLimit), CheckRange("max_concurrency", n.MaxConcurrency, MaxConcurrency),
 		checkOrdering(n.Ordering), CheckRange("breaker_failures", n.BreakerFailures, BreakerFailures),
-		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkMetadata(n.Metadata), checkHeaders(n.Headers), checkSecret(n)))
+		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkMetadata(n.Metadata), checkHeaders(n.Headers), checkAuthentication(n.Authentication, n.Headers), checkSecret(n)))
 }
 
 func under(path string, found []problem.Field) []problem.Field {
@@ -118,7 +118,7 @@ func (n New) checked(url string) (Checked, error) {
 		timeout: valueOr(n.TimeoutSeconds, defaultTimeout), retries: valueOr(n.MaxRetries, defaultRetries),
 		rate: n.RateLimit, concurrency: n.MaxConcurrency, ordering: valueOr(n.Ordering, OrderingNone),
 		breakerFailures: n.BreakerFailures, breakerMaxOpen: n.BreakerMaxOpenSeconds,
-		metadata: json.RawMessage(noMetadata), headers: n.Headers.onto(nil), generated: n.GenerateSecret,
+		metadata: json.RawMessage(noMetadata), headers: n.headers().onto(nil), generated: n.GenerateSecret,
 	}
 	if n.Metadata != nil {
 		c.metadata = n.Metadata

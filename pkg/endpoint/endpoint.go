@@ -30,6 +30,7 @@ type New struct {
 	Ordering       *string         // none or organization; nil: none
 	Metadata       json.RawMessage // an object of the caller's own, up to 16 KiB; nil: empty
 	Headers        Headers         // of every request, up to 20; nil: none
+	Authentication *Authentication // at the receiver; nil: none
 
 	BreakerFailures       *int // failures in a row that open the breaker, 0 (never) to 1,000; nil: the dispatcher's own
 	BreakerMaxOpenSeconds *int // longest time between two probes, 1 to 86,400; nil: the dispatcher's own

@@ -118,29 +118,32 @@ func mask(names []string) map[string]string {
 	return shown
 }
 
-// patchHeaders changes the headers of an endpoint whose row is locked; a nil change
-// removes them all.
-func (s *Store) patchHeaders(ctx context.Context, tx *sqlx.Tx, now time.Time, id uuid.UUID, change Headers) error {
+// patchHeaders changes the headers of an endpoint whose row is locked, if they are to
+// be changed.
+func (s *Store) patchHeaders(ctx context.Context, tx *sqlx.Tx, now time.Time, id uuid.UUID, p Patch) error {
+	change, reset := p.headers()
+	if change == nil && !reset {
+		return nil
+	}
 	var envelope string
 	if err := tx.GetContext(ctx, &envelope, `SELECT coalesce(headers, '') FROM sonicus.endpoints WHERE id = $1`, id); err != nil {
 		return fmt.Errorf("read headers: %w", err)
 	}
-	var current, changed map[string]string
-	if change != nil {
-		var err error
-		if current, err = openHeaders(s.box, id, envelope); err != nil {
-			p := problem.Conflict("secret_unreadable", "headers", "The current headers cannot be decrypted, so they cannot be merged. Set headers to null first.")
-			p.Err = err
-			return p
-		}
-		changed = change.onto(current)
-		if found := checkCount(changed); len(found) > 0 {
-			return problem.Invalid(found...)
-		}
-		if maps.Equal(current, changed) {
-			return nil
-		}
-	} else if envelope == "" {
+	current, err := openHeaders(s.box, id, envelope)
+	if err != nil && !reset {
+		p := problem.Conflict("secret_unreadable", "headers", "The current headers cannot be decrypted, so they cannot be merged. Set headers to null first.")
+		p.Err = err
+		return p
+	}
+	kept := current
+	if reset {
+		kept = nil
+	}
+	changed := change.onto(kept)
+	if found := checkCount(changed); len(found) > 0 {
+		return problem.Invalid(found...)
+	}
+	if err == nil && maps.Equal(current, changed) {
 		return nil
 	}
 	sealed, names, err := s.sealHeaders(id, changed)

@@ -80,10 +80,7 @@ func (s *Store) Update(ctx context.Context, id uuid.UUID, expected Versions, p P
 		if err != nil {
 			return fmt.Errorf("update: %w", err)
 		}
-		if slices.Contains(p.Given, "headers") {
-			return s.patchHeaders(ctx, tx, now, id, p.Headers)
-		}
-		return nil
+		return s.patchHeaders(ctx, tx, now, id, p)
 	})
 }
 

@@ -70,9 +70,20 @@ func endpointFields(f *fields) endpoint.New {
 		Ordering:       f.optionalText("ordering"),
 		Metadata:       f.document("metadata"),
 		Headers:        f.secrets("headers"),
+		Authentication: authenticationFields(f.optionalObject("authentication")),
 
 		BreakerFailures:       f.integer("breaker_failures", endpoint.BreakerFailures),
 		BreakerMaxOpenSeconds: f.integer("breaker_max_open_seconds", endpoint.BreakerMaxOpenSeconds),
+	}
+}
+
+func authenticationFields(f *fields) *endpoint.Authentication {
+	if f == nil {
+		return nil
+	}
+	return &endpoint.Authentication{
+		Type: f.text("type"), Username: f.text("username"),
+		Password: (*secret.Value)(f.optionalText("password")), Token: (*secret.Value)(f.optionalText("token")),
 	}
 }
 

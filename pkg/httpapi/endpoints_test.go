@@ -464,6 +464,9 @@ func TestHeadersAreMergedAndNeverShown(t *testing.T) {
 		{`{}`, `"headers":{"X-Tenant":"********","X-Token":"********"}`},
 		{`{"headers":{"x-token":"` + marker + `2"}}`, `"headers":{"X-Tenant":"********","x-token":"********"}`},
 		{`{"headers":{"X-TOKEN":null,"X-Other":"3"}}`, `"headers":{"X-Other":"********","X-Tenant":"********"}`},
+		{`{"authentication":{"type":"basic","username":"ada","password":"` + marker + `"}}`, `"headers":{"Authorization":"********","X-Other":"********","X-Tenant":"********"}`},
+		{`{"authentication":null}`, `"headers":{"X-Other":"********","X-Tenant":"********"}`},
+		{`{"authentication":{"type":"bearer","token":"` + marker + `"},"headers":null}`, `"headers":{"Authorization":"********"}`},
 		{`{"headers":null}`, `"headers":{}`},
 		{`{"headers":{"X-Token":"` + marker + `"}}`, `"headers":{"X-Token":"********"}`},
 	} {
@@ -496,6 +499,7 @@ func TestHeadersAreMergedAndNeverShown(t *testing.T) {
 			t.Errorf("a value is in %s", where)
 		}
 	}
+	a.patch(t, path, `{"authentication":{"type":"bearer","token":"x"},"headers":{"authorization":"y"}}`, nil).problem(t, 422, "exclusive")
 	a.change(t, `UPDATE sonicus.endpoints SET headers = 'v1.lost.AAAA.AAAA'`)
 	a.patch(t, path, `{"headers":{"X-A":"b"}}`, nil).problem(t, 409, "secret_unreadable")
 	a.patch(t, path, `{"headers":null}`, nil).json(t, 200)

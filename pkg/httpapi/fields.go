@@ -260,6 +260,15 @@ func (f *fields) object(name string) *fields {
 	return f.enter(raw, f.path+name)
 }
 
+// optionalObject returns an object within this one, nil when it is not there.
+func (f *fields) optionalObject(name string) *fields {
+	raw := f.take(name, object)
+	if raw == nil {
+		return nil
+	}
+	return f.enter(raw, f.path+name)
+}
+
 // objects returns an array of objects.
 func (f *fields) objects(name string) []*fields {
 	var all []*fields

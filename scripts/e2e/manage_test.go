@@ -200,9 +200,11 @@ func TestHeadersOfTheEndpointAreSent(t *testing.T) {
 	if got := first.header; got.Get("X-Api-Key") != "k-1" || got.Get("Authorization") != "Bearer t" || got.Get("User-Agent") != "Sonicus-Webhooks/1.0" {
 		t.Errorf("sent %v", got)
 	}
-	svc.manage(http.StatusOK, http.MethodPatch, id, map[string]any{"headers": map[string]any{"X-API-Key": "k-2", "Authorization": nil}})
+	svc.manage(http.StatusOK, http.MethodPatch, id, map[string]any{
+		"headers": map[string]any{"X-API-Key": "k-2"}, "authentication": map[string]any{"type": "basic", "username": "ada", "password": "l"},
+	})
 	publisher.mustPublish(1, organizations(1)...)
-	if got := r.await(2)[1].header; got.Get("X-Api-Key") != "k-2" || got.Get("Authorization") != "" {
+	if got := r.await(2)[1].header; got.Get("X-Api-Key") != "k-2" || got.Get("Authorization") != "Basic YWRhOmw=" {
 		t.Errorf("sent after the change: %v", got)
 	}
 	if log := d.log(); strings.Contains(log, "k-1") || strings.Contains(log, "Bearer t") {
