@@ -144,7 +144,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 	hints.Go(func() { hinter.Run(hinting) })
 	defer func() { stopHinting(); hints.Wait() }()
 
-	endpoints := endpoint.NewStore(db, webhook.NewGuard(policy(cfg)), box)
+	endpoints := endpoint.NewStore(db, webhook.NewGuard(policy(cfg)), box, hinter.Hint)
 	keys := access.NewKeys(db, cfg.BootstrapAPIKey)
 	defer keys.Wait()
 	admin.ServeMetrics(telemetry.Counter{

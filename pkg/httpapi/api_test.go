@@ -56,7 +56,7 @@ func newAPIOn(t *testing.T, db *sqlx.DB) *api {
 		t.Fatal(err)
 	}
 	guard := webhook.NewGuard(webhook.Policy{AllowHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Resolver: nameless()})
-	endpoints := endpoint.NewStore(db, guard, box)
+	endpoints := endpoint.NewStore(db, guard, box, nil)
 	logs := new(logBuffer)
 	s := New(Options{
 		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db),

@@ -24,8 +24,8 @@ type page struct {
 	HasMore    bool    `json:"has_more"`
 }
 
-// listing is the handler of a list without filters, newest first to the millisecond:
-// ids of one are in no order. item returns a row's id and JSON.
+// listing is the handler of a list without filters, newest first: what was made in
+// one microsecond is in no order. item returns a row's id and JSON.
 func listing[T any](name string, list func(context.Context, int, uuid.UUID) ([]T, error), item func(T) (uuid.UUID, any)) echo.HandlerFunc {
 	return filtered(name, func(*params) struct{} { return struct{}{} },
 		func(ctx context.Context, _ struct{}, limit int, before uuid.UUID) ([]T, error) {

@@ -106,6 +106,41 @@ func (p *params) text(name string) *string {
 	return s
 }
 
+func (p *params) flag(name string) *bool {
+	s := p.oneOf(name, "true", "false")
+	if s == "" {
+		return nil
+	}
+	set := s == "true"
+	return &set
+}
+
+func (p *params) id(name string) *uuid.UUID {
+	s := p.take(name)
+	if s == nil {
+		return nil
+	}
+	id, ok := parseID(*s)
+	if !ok {
+		p.wrong.add(name, "invalid_uuid", invalidUUID)
+		return nil
+	}
+	return &id
+}
+
+// oneOf returns one of some words, "" when it is not there.
+func (p *params) oneOf(name string, words ...string) string {
+	s := p.take(name)
+	if s == nil {
+		return ""
+	}
+	if !slices.Contains(words, *s) {
+		p.wrong.add(name, "invalid_value", "use "+alternatives(words))
+		return ""
+	}
+	return *s
+}
+
 func (p *params) instant(name string) *time.Time {
 	s := p.take(name)
 	if s == nil {

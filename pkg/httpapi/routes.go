@@ -35,8 +35,15 @@ func (s *Server) routes() []route {
 		{http.MethodGet, organizationsPath + "/:id", access.Viewer, byID(s.getOrganization)},
 
 		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},
-		{http.MethodGet, endpointsPath, access.Viewer, listing("endpoints", s.endpoints.List, endpointItem)},
-		{http.MethodGet, endpointsPath + "/:id", access.Viewer, byID(s.getEndpoint)},
+		{http.MethodGet, endpointsPath, access.Viewer, filtered("endpoints", endpointFilter, s.endpoints.List, endpointItem)},
+		{http.MethodGet, endpointsPath + "/:id", access.Viewer, byID(showing(s.endpoints.Get))},
+		{http.MethodPatch, endpointsPath + "/:id", access.SuperAdmin, changing(endpointPatch, s.updateEndpoint)},
+		{http.MethodDelete, endpointsPath + "/:id", access.SuperAdmin, deleting(s.endpoints.Delete)},
+		{http.MethodPost, endpointsPath + "/:id/enable", access.SuperAdmin, byID(showing(s.endpoints.Enable))},
+		{http.MethodPost, endpointsPath + "/:id/disable", access.SuperAdmin, byID(showing(s.endpoints.Disable))},
+		{http.MethodPost, endpointsPath + "/:id/pause", access.SuperAdmin, byID(showing(s.endpoints.Pause))},
+		{http.MethodPost, endpointsPath + "/:id/resume", access.SuperAdmin, byID(showing(s.endpoints.Resume))},
+		{http.MethodPost, endpointsPath + "/:id/rotate-secret", access.SuperAdmin, optional(changing(rotationFields, s.rotateSecret))},
 
 		{http.MethodPost, keysPath, access.SuperAdmin, taking(keyFields, s.createKey)},
 		{http.MethodGet, keysPath, access.SuperAdmin, listing("api-keys", s.keys.List, keyItem)},

@@ -87,7 +87,7 @@ func (s *Store) onboard(ctx context.Context, tx *sqlx.Tx, now time.Time, done *O
 }
 
 // shown is an onboarding as the audit trail keeps it. The endpoints are there by
-// their ids alone: their URLs may hold secrets.
+// their ids alone: each has an entry of its own.
 func (d *Onboarded) shown() any {
 	endpoints := []uuid.UUID{}
 	for _, e := range d.Endpoints {

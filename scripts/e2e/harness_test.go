@@ -295,6 +295,9 @@ func (s *service) call(method, path string, body any) (status int, answer map[st
 	if err != nil {
 		return 0, nil, err
 	}
+	if len(got) == 0 {
+		return res.StatusCode, nil, nil
+	}
 	return res.StatusCode, answer, json.Unmarshal(got, &answer)
 }
 
