@@ -41,6 +41,8 @@ SELECT e.id,
        e.rate_limit,
        e.max_concurrency,
        e.ordering,
+       e.breaker_failures,
+       e.breaker_max_open_seconds,
        e.metadata
 FROM sonicus.endpoints e
 WHERE e.deleted_at IS NULL;
@@ -75,7 +77,9 @@ SELECT e.id,
        (SELECT l.failing_since FROM sonicus.lanes l WHERE l.endpoint_id = e.id) AS failing_since,
        e.rate_limit,
        e.max_concurrency,
-       e.ordering
+       e.ordering,
+       e.breaker_failures,
+       e.breaker_max_open_seconds
 FROM sonicus.endpoints e
 WHERE e.deleted_at IS NULL;
 
@@ -103,6 +107,8 @@ COMMENT ON COLUMN sonicus.webhook_endpoints.failing_since IS 'First failed attem
 COMMENT ON COLUMN sonicus.webhook_endpoints.rate_limit IS 'Attempts per second over all dispatchers; NULL: no limit.';
 COMMENT ON COLUMN sonicus.webhook_endpoints.max_concurrency IS 'Attempts in flight per dispatcher; NULL: the dispatcher''s own limit.';
 COMMENT ON COLUMN sonicus.webhook_endpoints.ordering IS 'none, or organization: one delivery of an organization after another.';
+COMMENT ON COLUMN sonicus.webhook_endpoints.breaker_failures IS 'Failures in a row that open the breaker; 0: never, NULL: as the dispatcher is set.';
+COMMENT ON COLUMN sonicus.webhook_endpoints.breaker_max_open_seconds IS 'Longest time between two probes, NULL: as the dispatcher is set.';
 
 COMMENT ON COLUMN sonicus.endpoints.disabled_reason IS 'Why the service switched it off (gone: the receiver answered 410; failing: nothing but failures for days), NULL otherwise.';
 COMMENT ON COLUMN sonicus.endpoints.disabled_at IS 'When the service switched it off.';
