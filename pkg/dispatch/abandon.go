@@ -24,7 +24,7 @@ func (d *Dispatcher) abandonLoop(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			d.log.Warn("deliveries of deleted endpoints not ended, trying again", slog.Any("error", err))
 		}
-		pause(ctx, nil, max(min(sweepEvery, d.settings.PollInterval*5), sweepShare*looked))
+		pause(ctx, nil, max(min(sweepEvery, d.settings.PollInterval*5), min(sweepShare*looked, sweepLatest)))
 	}
 }
 
