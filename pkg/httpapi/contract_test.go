@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"mime"
 	"net"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/event"
@@ -143,7 +145,7 @@ func (a *api) keeps(t *testing.T, c call, got answer) {
 			t.Errorf("%s: %d: header %s: %v", op, got.status, name, err)
 		}
 	}
-	if content := op.body(); content != nil && got.status < 300 {
+	if content := op.body(); content != nil && got.status < 300 && (c.body != "" || op.RequestBody.Value.Required) {
 		if err := fits(content.Schema, c.body); err != nil {
 			t.Errorf("%s: taken, but not as described: %v\n%s", op, err, c.body)
 		}
@@ -208,16 +210,28 @@ func fitsText(schema *openapi3.SchemaRef, required bool, values []string) error 
 type mishap struct {
 	status  int
 	applies func(operation) bool
-	server  string // "", broken or away
+	server  string // "", broken, away or exhausted
 	change  func(*call)
+	before  string // a statement for the database; "": none
 }
 
 func everything(operation) bool     { return true }
 func takesBody(o operation) bool    { return o.body() != nil }
 func takesID(o operation) bool      { return strings.Contains(o.path, "{id}") }
 func takesQuery(o operation) bool   { return o.Parameters.GetByInAndName("query", "limit") != nil }
+func takesMatch(o operation) bool   { return o.Parameters.GetByInAndName("header", "If-Match") != nil }
 func unchanged(*call)               {}
 func withBody(b string) func(*call) { return func(c *call) { c.body = b } }
+
+func is(id string) func(operation) bool {
+	return func(o operation) bool { return o.OperationID == id }
+}
+
+// notForAll: the role that an operation needs is not the least.
+func notForAll(o operation) bool { return !strings.Contains(o.Description, "`viewer`") }
+
+// unreadable is what an endpoint has whose key of encryption was lost.
+const unreadable = `UPDATE sonicus.endpoints SET headers = 'v1.lost.AAAA.AAAA', secret = 'v1.lost.AAAA.AAAA', secret_last4 = 'AAAA'`
 
 // namesDomain: the domain of an organization is unique.
 func namesDomain(o operation) bool {
@@ -226,17 +240,21 @@ func namesDomain(o operation) bool {
 
 func mishaps(viewer string) []mishap {
 	return []mishap{
-		{400, takesBody, "", withBody("{")},
-		{401, everything, "", func(c *call) { c.key = "" }},
-		{403, everything, "", func(c *call) { c.key = viewer }},
-		{404, takesID, "", func(c *call) { c.path = id.ReplaceAllString(c.path, uuid.NewString()) }},
-		{409, namesDomain, "", unchanged},
-		{413, takesBody, "", withBody(strings.Repeat(" ", maxBody+1))},
-		{415, takesBody, "", func(c *call) { c.header = map[string]string{"Content-Type": "text/plain"} }},
-		{422, takesBody, "", withBody(`{"nick":"x"}`)},
-		{422, takesQuery, "", func(c *call) { c.path += "?limit=0" }},
-		{500, everything, "broken", unchanged},
-		{503, everything, "away", unchanged},
+		{400, takesBody, "", withBody("{"), ""},
+		{401, everything, "", func(c *call) { c.key = "" }, ""},
+		{403, notForAll, "", func(c *call) { c.key = viewer }, ""},
+		{404, takesID, "", func(c *call) { c.path = id.ReplaceAllString(c.path, uuid.NewString()) }, ""},
+		{409, namesDomain, "", unchanged, ""},
+		{409, is("updateEndpoint"), "", withBody(`{"headers":{"X-Tenant":"acme"}}`), unreadable},
+		{409, is("rotateSecret"), "", unchanged, unreadable},
+		{412, takesMatch, "", func(c *call) { c.header = map[string]string{"If-Match": `"0"`} }, ""},
+		{413, takesBody, "", withBody(strings.Repeat(" ", maxBody+1)), ""},
+		{415, takesBody, "", func(c *call) { c.header = map[string]string{"Content-Type": "text/plain"} }, ""},
+		{422, takesBody, "", withBody(`{"nick":"x"}`), ""},
+		{422, takesQuery, "", func(c *call) { c.path += "?limit=0" }, ""},
+		{429, everything, "exhausted", unchanged, ""},
+		{500, everything, "broken", unchanged, ""},
+		{503, everything, "away", unchanged, ""},
 	}
 }
 
@@ -246,12 +264,14 @@ func TestEveryDescribedAnswerOccurs(t *testing.T) {
 	t.Parallel()
 	broken, away := newAPI(t), newAPIOn(t, unreachable(t))
 	broken.change(t, `ALTER SCHEMA sonicus RENAME TO hidden`)
+	exhausted := newAPIOn(t, unreachable(t))
+	exhausted.exhaust()
 	for _, o := range operations(t) {
 		t.Run(o.String(), func(t *testing.T) {
 			t.Parallel()
 			a := newAPI(t) // its own: the examples of several operations are about the same domain
 			viewer := a.callers(t)["viewer"].key
-			servers := map[string]*api{"": a, "broken": broken, "away": away}
+			servers := map[string]*api{"": a, "broken": broken, "away": away, "exhausted": exhausted}
 			occurred := map[string]bool{}
 			good := a.examples(t, o)
 			for _, c := range good {
@@ -266,6 +286,12 @@ func TestEveryDescribedAnswerOccurs(t *testing.T) {
 					continue
 				}
 				c := good[0]
+				if o.method == http.MethodDelete {
+					c.path = a.existing(t, o.path) // the example has deleted its own
+				}
+				if m.before != "" {
+					a.change(t, m.before)
+				}
 				m.change(&c)
 				got := servers[m.server].do(t, c)
 				if got.status != m.status {
@@ -281,6 +307,15 @@ func TestEveryDescribedAnswerOccurs(t *testing.T) {
 	}
 }
 
+// exhaust lets the bootstrap key ask for nothing any more, however slow the test is.
+func (a *api) exhaust() {
+	spent := rate.NewLimiter(rate.Every(24*time.Hour), 1)
+	spent.Allow()
+	a.limits.perSecond = 1
+	a.limits.recent = map[callerID]*rate.Limiter{{name: "bootstrap"}: spent}
+	a.limits.begun = time.Now().Add(time.Hour) // until then nobody is forgotten
+}
+
 // examples are the calls that the description shows, made by a super admin.
 func (a *api) examples(t *testing.T, o operation) []call {
 	t.Helper()
@@ -289,6 +324,9 @@ func (a *api) examples(t *testing.T, o operation) []call {
 		return []call{c}
 	}
 	var all []call
+	if !o.RequestBody.Value.Required {
+		all = append(all, c)
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.body().Examples)) {
 		body, err := json.Marshal(o.body().Examples[name].Value.Value)
 		if err != nil {
@@ -405,7 +443,9 @@ func TestDescribedRangesAreTheRealOnes(t *testing.T) {
 	schemas := described(t).Components.Schemas
 	for object, ranges := range map[string]map[string]endpoint.Range{
 		"OrganizationFields": {"max_users": organization.MaxUsers},
-		"EndpointFields": {
+		"NewAPIKey":          {"expires_in_seconds": {Low: 1, High: math.MaxInt32}},
+		"Rotation":           {"overlap_seconds": endpoint.OverlapSeconds},
+		"EndpointSettings": {
 			"timeout_seconds": endpoint.TimeoutSeconds, "max_retries": endpoint.MaxRetries, "rate_limit": endpoint.RateLimit, "max_concurrency": endpoint.MaxConcurrency,
 			"breaker_failures": endpoint.BreakerFailures, "breaker_max_open_seconds": endpoint.BreakerMaxOpenSeconds,
 		},
@@ -427,10 +467,10 @@ func TestDescribedRangesAreTheRealOnes(t *testing.T) {
 func TestDescribedDefaultsAreTheRealOnes(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	for path, object := range map[string]string{organizationsPath: "OrganizationFields", endpointsPath: "EndpointFields"} {
+	for path, object := range map[string]string{organizationsPath: "OrganizationFields", endpointsPath: "EndpointSettings"} {
 		made := a.post(t, path, collections[path](1)).json(t, 201)
 		for name, property := range described(t).Components.Schemas[object].Value.Properties {
-			if want := property.Value.Default; want != nil && name != "generate_secret" && made[name] != want {
+			if want := property.Value.Default; want != nil && made[name] != want {
 				t.Errorf("%s.%s: got %v, described %v", object, name, made[name], want)
 			}
 		}
@@ -457,6 +497,49 @@ func TestDescribedEventTypesAreTheRealOnes(t *testing.T) {
 	if diff := cmp.Diff(types, slices.Sorted(maps.Keys(doc.Webhooks))); diff != "" {
 		t.Error(diff)
 	}
+	if diff := cmp.Diff(types, slices.Sorted(slices.Values(words(doc, "EventType")))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
+	t.Parallel()
+	doc := described(t)
+	if diff := cmp.Diff(endpoint.Healths(), words(doc, "Health")); diff != "" {
+		t.Error(diff)
+	}
+	for _, name := range []string{"Text", "Actor", "Action", "ObjectType", "ObjectID"} {
+		if s := doc.Components.Parameters[name].Value.Schema.Value; s.MinLength != 1 || s.MaxLength == nil || *s.MaxLength != maxParam {
+			t.Errorf("%s: want 1 to %d bytes", name, maxParam)
+		}
+	}
+	a := newAPI(t)
+	for path, values := range map[string]map[string]string{
+		endpointsPath: {"active": "true", "organization_id": uuid.NewString(), "event": event.Types()[0], "health": "ok", "q": "x"},
+		trailPath: {
+			"actor": "x", "action": "x", "object_type": "x", "object_id": "x",
+			"since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z",
+		},
+	} {
+		for _, p := range doc.Paths.Value(path).Get.Parameters {
+			if name := p.Value.Name; name != "limit" && name != "cursor" {
+				a.get(t, path+"?"+name+"="+values[name]).json(t, 200)
+				delete(values, name)
+			}
+		}
+		if len(values) > 0 {
+			t.Errorf("%s: not described: %v", path, values)
+		}
+	}
+}
+
+// words are the values that a parameter of the query takes.
+func words(doc *openapi3.T, parameter string) []string {
+	var all []string
+	for _, w := range doc.Components.Parameters[parameter].Value.Schema.Value.Enum {
+		all = append(all, w.(string))
+	}
+	return all
 }
 
 func TestWhatIsSentIsAsDescribed(t *testing.T) {
