@@ -6,6 +6,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 FLAGS   := -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
 TOOL    := nice go tool -modfile=scripts/tools/go.mod
 SOURCES := cmd db pkg scripts
+REDOCLY := REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true NODE_NO_WARNINGS=1 npx --yes @redocly/cli@2.77.0
 
 .DEFAULT_GOAL := help
 
@@ -53,12 +54,14 @@ test: ## Run every test, with the race detector (continuous integration runs the
 	else echo "no C compiler found: testing without the race detector"; go test -timeout 15m ./...; fi
 
 .PHONY: lint
-lint: ## Check formatting, go.mod, vet, the linters and the import rules
+lint: ## Check formatting, go.mod, vet, the linters, the import rules and openapi.yaml
 	@files="$$($(TOOL) gofumpt -l $(SOURCES))"; test -z "$$files" || { echo "run make fmt; not formatted:"; echo "$$files"; exit 1; }
 	@go mod tidy -diff
 	@go vet ./...
 	@$(TOOL) golangci-lint run
 	@go test ./scripts/house
+	@if command -v npx >/dev/null; then $(REDOCLY) lint --config scripts/tools/redocly.yaml --format stylish pkg/httpapi/openapi.yaml; \
+	else echo "no npx found: openapi.yaml is checked by the tests only"; fi
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities (asks vuln.go.dev)

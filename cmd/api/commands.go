@@ -11,6 +11,7 @@ import (
 
 	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/config"
+	"github.com/sonicus/webhooks/pkg/httpapi"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
 	"github.com/sonicus/webhooks/pkg/telemetry"
@@ -81,7 +82,7 @@ func key(ctx context.Context, args []string, getenv func(string) string, stdout 
 		lifetime   time.Duration
 	)
 	if err := flags("key create", args[1:], func(f *flag.FlagSet) {
-		f.StringVar(&role, "role", "", "super_admin or admin")
+		f.StringVar(&role, "role", "", "super_admin, admin or viewer")
 		f.StringVar(&name, "name", "", "what or whom the key is for")
 		f.DurationVar(&lifetime, "expires", 0, "lifetime, for example 720h")
 	}); err != nil {
@@ -89,7 +90,7 @@ func key(ctx context.Context, args []string, getenv func(string) string, stdout 
 	}
 	switch {
 	case role == "":
-		return fmt.Errorf("%w: key create: --role is required: super_admin or admin", errUsage)
+		return fmt.Errorf("%w: key create: --role is required: super_admin, admin or viewer", errUsage)
 	case name == "":
 		return fmt.Errorf("%w: key create: --name is required: what or whom the key is for", errUsage)
 	}
@@ -105,14 +106,26 @@ func key(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err := postgres.CheckSchema(ctx, db); err != nil {
 		return err
 	}
-	plaintext, err := access.NewKeys(db, "").CreateKey(ctx, name, access.Role(role), lifetime)
+	wanted := access.NewKey{Name: name, Role: access.Role(role)}
+	if lifetime != 0 {
+		wanted.Lifetime = &lifetime
+	}
+	made, err := access.NewKeys(db, "").Create(ctx, wanted)
 	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindInvalid {
 		return fmt.Errorf("%w: key create: %w", errUsage, err)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(stdout, plaintext)
+	_, err = fmt.Fprintln(stdout, string(made.Plaintext))
+	return err
+}
+
+func openAPI(args []string, stdout io.Writer) error {
+	if err := flags("openapi", args, func(*flag.FlagSet) {}); err != nil {
+		return err
+	}
+	_, err := io.WriteString(stdout, httpapi.OpenAPI())
 	return err
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/sonicus/webhooks/pkg/httpapi"
 )
 
 func TestKeyNeedsANameAndARole(t *testing.T) {
@@ -17,5 +19,16 @@ func TestKeyNeedsANameAndARole(t *testing.T) {
 		if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), missing+" is required") {
 			t.Errorf("%v: got %v", args, err)
 		}
+	}
+}
+
+func TestDescriptionOfTheAPIIsPrintedAsServed(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	if err := run(t.Context(), []string{"openapi"}, func(string) string { return "" }, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != httpapi.OpenAPI() || !strings.HasPrefix(out.String(), "openapi: 3.1") {
+		t.Errorf("printed %.100q", out.String())
 	}
 }

@@ -22,8 +22,9 @@ const usage = `usage: api [command]
   serve                    answer requests (the default)
   migrate up|status|down   bring the schema up to date, show it, take back one step
   key create --role R --name N [--expires D]
-                           make an API key and print it, once; R is super_admin or admin,
+                           make an API key and print it, once; R is super_admin, admin or viewer,
                            D a duration such as 720h (default: never expires)
+  openapi                  print the description of the API (OpenAPI 3.1, YAML)
   config [--json]          show the effective settings, secrets masked
   healthcheck              ask the running api whether it is alive
   version                  print the version
@@ -70,6 +71,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return migrate(ctx, rest, getenv, stdout, stderr)
 	case "key":
 		return key(ctx, rest, getenv, stdout)
+	case "openapi":
+		return openAPI(rest, stdout)
 	case "config":
 		return showConfig(rest, getenv, stdout)
 	case "healthcheck":

@@ -81,7 +81,7 @@ func serve(ctx context.Context, args []string, getenv func(string) string, stder
 		}
 		log.Info("api ready", slog.String("address", listener.Addr().String()), slog.String("admin_address", admin.Addr()),
 			slog.String("version", version))
-		return serveHTTP(running, cfg, db, listener, log)
+		return serveHTTP(running, cfg, db, listener, admin, log)
 	})
 	return group.Wait()
 }
@@ -133,7 +133,7 @@ func patiently(ctx context.Context, log *slog.Logger, fn func() error) error {
 
 // serveHTTP answers until ctx ends and running requests are done. The hints
 // outlive the requests, so that the last commit is not left to a poll.
-func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener net.Listener, log *slog.Logger) error {
+func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener net.Listener, admin *telemetry.Admin, log *slog.Logger) error {
 	box, err := newBox(cfg)
 	if err != nil {
 		return err
@@ -144,18 +144,43 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 	hints.Go(func() { hinter.Run(hinting) })
 	defer func() { stopHinting(); hints.Wait() }()
 
-	endpoints := endpoint.NewStore(db, webhook.NewGuard(policy(cfg)), box)
+	endpoints := endpoint.NewStore(db, webhook.NewGuard(policy(cfg)), box, hinter.Hint)
 	keys := access.NewKeys(db, cfg.BootstrapAPIKey)
 	defer keys.Wait()
+	admin.ServeMetrics(telemetry.Counter{
+		Name:  "sonicus_auth_failures_total",
+		Help:  "Requests without a key or JWT that lets anyone in; the log has a line for each, with the reason.",
+		Value: func() float64 { return float64(keys.Refused()) },
+	})
+	if err := acceptTokens(ctx, keys, cfg, log); err != nil {
+		return err
+	}
 	server := httpapi.New(httpapi.Options{
 		Organizations: organization.NewStore(db, endpoints, hinter.Hint),
 		Endpoints:     endpoints,
 		Keys:          keys,
+		Trail:         access.NewTrail(db),
 		Log:           log,
+		RateLimit:     cfg.APIRateLimit,
 	})
 	err = server.Run(ctx, listener, cfg.ShutdownGrace)
 	log.Info("api stopped")
 	return err
+}
+
+func acceptTokens(ctx context.Context, keys *access.Keys, cfg config.Config, log *slog.Logger) error {
+	if cfg.JWTAlgorithm == "" {
+		return nil
+	}
+	tokens, err := access.NewTokens(ctx, access.TokenOptions{
+		Algorithm: cfg.JWTAlgorithm, Secret: cfg.JWTSecret, JWKSURL: cfg.JWTJWKSURL,
+		Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience, RoleClaim: cfg.JWTRoleClaim,
+	}, log)
+	if err != nil {
+		return fmt.Errorf("SONICUS_JWT_JWKS_URL: %w", err)
+	}
+	keys.Accept(tokens)
+	return nil
 }
 
 func newBox(cfg config.Config) (*secret.Box, error) {

@@ -23,12 +23,13 @@ const bootstrapKey = "bootstrap-key-of-at-least-32-characters"
 
 func TestRoleAllowsNothingBeyondItself(t *testing.T) {
 	t.Parallel()
-	roles := []access.Role{access.SuperAdmin, access.Admin, "viewer", ""}
+	roles := []access.Role{access.SuperAdmin, access.Admin, access.Viewer, "root", ""}
 	want := [][]bool{ // held × required
-		{true, true, false, false},
-		{false, true, false, false},
-		{false, false, false, false},
-		{false, false, false, false},
+		{true, true, true, false, false},
+		{false, true, true, false, false},
+		{false, false, true, false, false},
+		{false, false, false, false, false},
+		{false, false, false, false, false},
 	}
 	for i, held := range roles {
 		for j, required := range roles {
@@ -116,11 +117,26 @@ func TestEveryBadTokenIsRefusedAlike(t *testing.T) {
 	}
 }
 
+func TestRefusalsAreCountedAndNothingElse(t *testing.T) {
+	t.Parallel()
+	keys := access.NewKeys(pgtest.New(t), bootstrapKey)
+	good := create(t, keys, "crm", access.Admin, 0)
+	for token, want := range map[string]int64{bootstrapKey: 0, good: 0, good + "x": 1, "": 1} {
+		before := keys.Refused()
+		_, _ = keys.Authenticate(t.Context(), token)
+		if got := keys.Refused() - before; got != want {
+			t.Errorf("%d refusals, want %d", got, want)
+		}
+	}
+	keys.Wait()
+}
+
 func TestDatabaseAwayIsNotTheCallersFault(t *testing.T) {
 	t.Parallel()
-	_, err := access.NewKeys(unreachable(t), bootstrapKey).Authenticate(t.Context(), "snk_"+strings.Repeat("A", 43))
-	if kindOf(err) != problem.KindUnavailable {
-		t.Errorf("got %v", err)
+	keys := access.NewKeys(unreachable(t), bootstrapKey)
+	_, err := keys.Authenticate(t.Context(), "snk_"+strings.Repeat("A", 43))
+	if kindOf(err) != problem.KindUnavailable || keys.Refused() != 0 {
+		t.Errorf("got %v, counted %d times", err, keys.Refused())
 	}
 }
 
@@ -183,7 +199,7 @@ func TestCreationIsInTheAuditTrail(t *testing.T) {
 	if err := json.Unmarshal([]byte(row.After), &after); err != nil {
 		t.Fatal(err)
 	}
-	if after["name"] != "crm" || after["role"] != "admin" || after["key_last4"] != key[len(key)-4:] {
+	if after["name"] != "crm" || after["role"] != "admin" || after["last4"] != key[len(key)-4:] {
 		t.Errorf("got %v", after)
 	}
 }
@@ -192,8 +208,8 @@ func TestNoKeyWithoutItsAuditRow(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	change(t, db, `ALTER TABLE sonicus.audit_log ADD CONSTRAINT closed CHECK (false)`)
-	if key, err := access.NewKeys(db, "").CreateKey(t.Context(), "crm", access.Admin, 0); err == nil || key != "" {
-		t.Errorf("got %q, %v", key, err)
+	if made, err := access.NewKeys(db, "").Create(t.Context(), access.NewKey{Name: "crm", Role: access.Admin}); err == nil || made.Plaintext != "" {
+		t.Errorf("got %v, %v", made.ID, err)
 	}
 	var n int
 	if err := db.GetContext(t.Context(), &n, `SELECT count(*) FROM sonicus.api_keys`); err != nil || n != 0 {
@@ -201,29 +217,32 @@ func TestNoKeyWithoutItsAuditRow(t *testing.T) {
 	}
 }
 
-func TestCreateKeyNamesWhatIsWrong(t *testing.T) {
+func TestCreateNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	keys := access.NewKeys(unreachable(t), "")
+	keys := access.NewKeys(pgtest.New(t), "")
+	hour, none, past := time.Hour, time.Duration(0), -time.Second
+	tomorrow, yesterday := time.Now().Add(24*time.Hour), time.Now().Add(-24*time.Hour)
 	tests := map[string]struct {
-		name     string
-		role     access.Role
-		lifetime time.Duration
-		want     string
+		access.NewKey
+		want string
 	}{
-		"no name":       {"", access.Admin, 0, "name"},
-		"line break":    {"a\nb", access.Admin, 0, "name"},
-		"white space":   {" a", access.Admin, 0, "name"},
-		"not UTF-8":     {"\xff", access.Admin, 0, "name"},
-		"long name":     {strings.Repeat("ä", 201), access.Admin, 0, "name"},
-		"viewer":        {"a", "viewer", 0, "role"},
-		"no role":       {"a", "", 0, "role"},
-		"in the past":   {"a", access.Admin, -time.Second, "expires"},
-		"all of it bad": {"", "root", -1, "name role expires"},
+		"no name":       {access.NewKey{Name: "", Role: access.Admin}, "name"},
+		"line break":    {access.NewKey{Name: "a\nb", Role: access.Admin}, "name"},
+		"white space":   {access.NewKey{Name: " a", Role: access.Admin}, "name"},
+		"not UTF-8":     {access.NewKey{Name: "\xff", Role: access.Admin}, "name"},
+		"long name":     {access.NewKey{Name: strings.Repeat("ä", 201), Role: access.Admin}, "name"},
+		"unknown role":  {access.NewKey{Name: "a", Role: "viewers"}, "role"},
+		"no role":       {access.NewKey{Name: "a", Role: ""}, "role"},
+		"no lifetime":   {access.NewKey{Name: "a", Role: access.Admin, Lifetime: &none}, "expires_in_seconds"},
+		"in the past":   {access.NewKey{Name: "a", Role: access.Admin, Lifetime: &past}, "expires_in_seconds"},
+		"yesterday":     {access.NewKey{Name: "a", Role: access.Admin, ExpiresAt: &yesterday}, "expires_at"},
+		"two ends":      {access.NewKey{Name: "a", Role: access.Admin, Lifetime: &hour, ExpiresAt: &tomorrow}, "expires_at"},
+		"all of it bad": {access.NewKey{Role: "root", Lifetime: &past}, "name role expires_in_seconds"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := keys.CreateKey(t.Context(), tt.name, tt.role, tt.lifetime)
+			_, err := keys.Create(t.Context(), tt.NewKey)
 			p, ok := errors.AsType[*problem.Error](err)
 			if !ok || p.Kind != problem.KindInvalid {
 				t.Fatalf("got %v", err)
@@ -303,11 +322,15 @@ func TestNotingAUseDelaysNoRequest(t *testing.T) {
 
 func create(t *testing.T, keys *access.Keys, name string, role access.Role, lifetime time.Duration) string {
 	t.Helper()
-	key, err := keys.CreateKey(t.Context(), name, role, lifetime)
+	n := access.NewKey{Name: name, Role: role}
+	if lifetime != 0 {
+		n.Lifetime = &lifetime
+	}
+	made, err := keys.Create(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	return string(made.Plaintext)
 }
 
 func change(t *testing.T, db *sqlx.DB, statement string) {

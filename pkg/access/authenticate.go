@@ -6,7 +6,9 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,6 +37,8 @@ type Keys struct {
 	db           *sqlx.DB
 	bootstrap    [sha256.Size]byte
 	hasBootstrap bool
+	tokens       *Tokens // nil: JWTs are not accepted
+	refused      atomic.Int64
 
 	touching sync.Mutex // held while last_used_at is being updated beside a request
 }
@@ -45,14 +49,32 @@ func NewKeys(db *sqlx.DB, bootstrap secret.Value) *Keys {
 	return &Keys{db: db, bootstrap: sha256.Sum256([]byte(bootstrap)), hasBootstrap: bootstrap != ""}
 }
 
-// Authenticate returns who holds token. A token that is malformed, unknown,
+// Accept lets holders of these JWTs in beside those of keys. Call it before the
+// first Authenticate.
+func (k *Keys) Accept(t *Tokens) { k.tokens = t }
+
+// Authenticate returns who holds token, which is a key or a JWT. A token that is malformed, unknown,
 // expired or revoked is the same problem of kind Unauthenticated, found with the
 // same look-up; the problem's Err tells logs which it was. A database that does
 // not answer is a problem of kind Unavailable: it says nothing of the token.
 func (k *Keys) Authenticate(ctx context.Context, token string) (Principal, error) {
+	principal, err := k.authenticate(ctx, token)
+	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindUnauthenticated {
+		k.refused.Add(1)
+	}
+	return principal, err
+}
+
+// Refused is how many tokens were refused so far, absent ones among them.
+func (k *Keys) Refused() int64 { return k.refused.Load() }
+
+func (k *Keys) authenticate(ctx context.Context, token string) (Principal, error) {
 	hash := sha256.Sum256([]byte(token))
 	if subtle.ConstantTimeCompare(hash[:], k.bootstrap[:]) == 1 && k.hasBootstrap {
 		return Principal{Name: bootstrapName, Role: SuperAdmin}, nil
+	}
+	if k.tokens != nil && strings.Contains(token, ".") { // keys have none
+		return k.tokens.Authenticate(token)
 	}
 	found, err := k.lookup(ctx, hash)
 	if err != nil {

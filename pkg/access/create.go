@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,89 +28,102 @@ const (
 	commandLine = "command line"
 )
 
-// newKey is an API key as it is written; the key itself is not part of it.
-type newKey struct {
-	ID      uuid.UUID  `db:"id"         json:"-"`
-	Name    string     `db:"name"       json:"name"`
-	Role    Role       `db:"role"       json:"role"`
-	Hash    []byte     `db:"key_hash"   json:"-"`
-	Last4   string     `db:"key_last4"  json:"key_last4"`
-	Created time.Time  `db:"created_at" json:"created_at"`
-	Expires *time.Time `db:"expires_at" json:"expires_at"`
+// NewKey is a key to be made. Of Lifetime and ExpiresAt one may be set; without
+// either it never expires.
+type NewKey struct {
+	Name      string // 1 to 200 characters
+	Role      Role
+	Lifetime  *time.Duration // from the creation on
+	ExpiresAt *time.Time     // to the microsecond
 }
 
-// CreateKey makes a key and returns it: the only time that it is seen. It is
-// refused from lifetime after now on; 0 means never. The audit trail tells of it
-// in the same transaction. A bad name, role or lifetime is a problem of kind Invalid.
-func (k *Keys) CreateKey(ctx context.Context, name string, role Role, lifetime time.Duration) (string, error) {
-	if wrong := check(name, role, lifetime); len(wrong) > 0 {
-		return "", problem.Invalid(wrong...)
+// CreatedKey is a key as it was made.
+type CreatedKey struct {
+	Key
+	Plaintext secret.Value // the key itself: the only time that it is seen
+}
+
+// Create makes a key. The audit trail tells of it in the same transaction.
+// Problems: Invalid names every bad field; Unavailable while the database is
+// away, with the code commit_unknown when it cannot be told whether the key exists.
+func (k *Keys) Create(ctx context.Context, n NewKey) (CreatedKey, error) {
+	if wrong := n.check(); len(wrong) > 0 {
+		return CreatedKey{}, problem.Invalid(wrong...)
 	}
-	plaintext := generate()
-	hash := sha256.Sum256([]byte(plaintext))
+	made := CreatedKey{Plaintext: generate()}
 	err := postgres.InTx(ctx, k.db, func(tx *sqlx.Tx, now time.Time) error {
-		key := newKey{
-			ID: postgres.NewID(now), Name: name, Role: role, Hash: hash[:], Last4: secret.Last4(plaintext),
-			Created: now, Expires: after(now, lifetime),
+		made.Key = n.key(postgres.NewID(now), now, made.Plaintext)
+		if made.ExpiresAt != nil && !made.ExpiresAt.After(now) {
+			return problem.Invalid(inThePast("expires_at"))
 		}
-		return insert(ctx, tx, key)
+		return insert(ctx, tx, made)
 	})
-	if err != nil {
-		return "", fmt.Errorf("create api key: %w", err)
+	if errors.Is(err, postgres.ErrCommitUnknown) && k.appears(ctx, made.ID) {
+		err = nil
 	}
-	return plaintext, nil
+	if err != nil {
+		return CreatedKey{}, explain("create api key", err)
+	}
+	return made, nil
 }
 
-func generate() string {
+func (k *Keys) appears(ctx context.Context, id uuid.UUID) bool {
+	return postgres.Appears(ctx, func(ctx context.Context) error { _, err := k.Get(ctx, id); return err })
+}
+
+func generate() secret.Value {
 	random := make([]byte, keyBytes)
 	_, _ = rand.Read(random) // never fails: crypto/rand ends the process instead
-	return prefix + base64.RawURLEncoding.EncodeToString(random)
+	return secret.Value(prefix + base64.RawURLEncoding.EncodeToString(random))
 }
 
-func after(now time.Time, lifetime time.Duration) *time.Time {
-	if lifetime == 0 {
-		return nil
+func (n NewKey) key(id uuid.UUID, now time.Time, plaintext secret.Value) Key {
+	key := Key{ID: id, Name: n.Name, Role: n.Role, Last4: secret.Last4(string(plaintext)), CreatedAt: now}
+	switch {
+	case n.Lifetime != nil:
+		end := now.Add(*n.Lifetime)
+		key.ExpiresAt = &end
+	case n.ExpiresAt != nil:
+		end := n.ExpiresAt.UTC().Truncate(time.Microsecond) // as Postgres keeps it
+		key.ExpiresAt = &end
 	}
-	end := now.Add(lifetime)
-	return &end
+	return key
 }
 
-func insert(ctx context.Context, tx *sqlx.Tx, key newKey) error {
-	_, err := tx.NamedExecContext(ctx, `
+func insert(ctx context.Context, tx *sqlx.Tx, made CreatedKey) error {
+	hash := sha256.Sum256([]byte(made.Plaintext))
+	_, err := tx.ExecContext(ctx, `
 		INSERT INTO sonicus.api_keys (id, name, role, key_hash, key_last4, created_at, expires_at)
-		VALUES (:id, :name, :role, :key_hash, :key_last4, :created_at, :expires_at)`, key)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		made.ID, made.Name, made.Role, hash[:], made.Last4, made.CreatedAt, made.ExpiresAt)
 	if err != nil {
 		return fmt.Errorf("insert key: %w", err)
 	}
-	shown, err := json.Marshal(key)
-	if err != nil {
-		return fmt.Errorf("encode for the audit trail: %w", err)
-	}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO sonicus.audit_log (id, at, actor, action, object_type, object_id, after)
-		VALUES ($1, $2, $3, 'api_key.create', 'api_key', $4, $5)`,
-		postgres.NewID(key.Created), key.Created, commandLine, key.ID.String(), postgres.JSON(shown))
-	if err != nil {
-		return fmt.Errorf("insert audit row: %w", err)
-	}
-	return nil
+	return Record(ctx, tx, made.CreatedAt, Change{Action: "api_key.create", ObjectType: objectKey, ObjectID: made.ID, After: made.Key})
 }
 
-func check(name string, role Role, lifetime time.Duration) []problem.Field {
+func (n NewKey) check() []problem.Field {
 	var wrong []problem.Field
-	if !presentable(name) {
+	if !presentable(n.Name) {
 		wrong = append(wrong, problem.Field{
 			Field: "name", Code: "invalid_name",
 			Detail: fmt.Sprintf("give 1 to %d characters, without control characters or white space around them", maxName),
 		})
 	}
-	if !slices.Contains(Roles(), role) {
-		wrong = append(wrong, problem.Field{Field: "role", Code: "invalid_role", Detail: "use super_admin or admin"})
+	if !slices.Contains(Roles(), n.Role) {
+		wrong = append(wrong, problem.Field{Field: "role", Code: "invalid_role", Detail: "use super_admin, admin or viewer"})
 	}
-	if lifetime < 0 {
-		wrong = append(wrong, problem.Field{Field: "expires", Code: "out_of_range", Detail: "give a time in the future"})
+	switch {
+	case n.Lifetime != nil && n.ExpiresAt != nil:
+		wrong = append(wrong, problem.Field{Field: "expires_at", Code: "exclusive", Detail: "give expires_in_seconds or expires_at, not both"})
+	case n.Lifetime != nil && *n.Lifetime <= 0:
+		wrong = append(wrong, inThePast("expires_in_seconds"))
 	}
 	return wrong
+}
+
+func inThePast(field string) problem.Field {
+	return problem.Field{Field: field, Code: "out_of_range", Detail: "give a time in the future, or leave it out for a key that never expires"}
 }
 
 // presentable keeps log lines, where names appear, and their readers whole.

@@ -49,10 +49,19 @@ type Config struct {
 	AutoMigrate       bool         `env:"SONICUS_AUTO_MIGRATE" envDefault:"true" only:"api" meaning:"migrate at start, under a lock; false: refuse to start on pending migrations"`
 
 	HTTPAddr  string `env:"SONICUS_HTTP_ADDR" envDefault:"127.0.0.1:18100" meaning:"the address the API listens on; the dispatcher reads it only to refuse it as a webhook target"`
-	AdminAddr string `env:"SONICUS_ADMIN_ADDR" envDefault:"127.0.0.1:18101" dispatcher:"127.0.0.1:18102" meaning:"the address of /healthz, /readyz and, of the dispatcher, /metrics"`
+	AdminAddr string `env:"SONICUS_ADMIN_ADDR" envDefault:"127.0.0.1:18101" dispatcher:"127.0.0.1:18102" meaning:"the address of /healthz, /readyz and /metrics"`
 
 	EncryptionKeys  secret.Value `env:"SONICUS_ENCRYPTION_KEYS" meaning:"kid:base64(32 bytes)[,kid2:…]; the first encrypts, all decrypt; required, the same for both binaries"`
 	BootstrapAPIKey secret.Value `env:"SONICUS_BOOTSTRAP_API_KEY" only:"api" meaning:"a super-admin API key accepted from the first start, for automation; at least 32 characters"`
+
+	JWTAlgorithm string       `env:"SONICUS_JWT_ALG" only:"api" meaning:"accept JWTs beside API keys, signed with this and nothing else: HS256, HS384 or HS512 (with a secret), RS256, ES256 or EdDSA (with a JWKS)"`
+	JWTSecret    secret.Value `env:"SONICUS_JWT_SECRET" only:"api" meaning:"what HS256, HS384 and HS512 are signed with; at least 32 bytes"`
+	JWTJWKSURL   string       `env:"SONICUS_JWT_JWKS_URL" only:"api" meaning:"where the issuer of RS256, ES256 and EdDSA publishes its keys; https, in development also http"`
+	JWTIssuer    string       `env:"SONICUS_JWT_ISSUER" only:"api" meaning:"what iss must be; without it any issuer is accepted whose signature is good"`
+	JWTAudience  string       `env:"SONICUS_JWT_AUDIENCE" only:"api" meaning:"what aud must be or hold; without it tokens that were issued for other services are accepted too"`
+	JWTRoleClaim string       `env:"SONICUS_JWT_ROLE_CLAIM" envDefault:"role" only:"api" meaning:"the claim that holds super_admin, admin or viewer"`
+
+	APIRateLimit int `env:"SONICUS_API_RATE_LIMIT" envDefault:"0" only:"api" meaning:"requests per second that each API key, or subject of JWTs, may make to each process, 0–100000; 0: as many as it likes"`
 
 	EgressAllowCIDRs []netip.Prefix `env:"SONICUS_EGRESS_ALLOW_CIDRS" meaning:"private ranges that webhooks may reach, comma separated; for development and tests"`
 	EgressAllowPorts []int          `env:"SONICUS_EGRESS_ALLOW_PORTS" meaning:"ports that webhooks may reach although they are refused by default, comma separated"`

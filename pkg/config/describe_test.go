@@ -61,7 +61,7 @@ func TestEverySettingIsDescribed(t *testing.T) {
 	}
 	want := []string{
 		"SONICUS_DATABASE_URL", "SONICUS_DATABASE_DIRECT_URL", "SONICUS_ENCRYPTION_KEYS",
-		"SONICUS_BOOTSTRAP_API_KEY", "SONICUS_EGRESS_PROXY_URL",
+		"SONICUS_BOOTSTRAP_API_KEY", "SONICUS_JWT_SECRET", "SONICUS_EGRESS_PROXY_URL",
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
@@ -88,6 +88,7 @@ func TestEffectiveSettingsTellWhereTheyCameFrom(t *testing.T) {
 	vars := minimal(
 		"SONICUS_DATABASE_URL", "", "DATABASE_URL", databaseURL,
 		"SONICUS_BOOTSTRAP_API_KEY_FILE", write(t, apiKey),
+		"SONICUS_JWT_ALG", "HS256", "SONICUS_JWT_SECRET", apiKey,
 		"SONICUS_EGRESS_ALLOW_PORTS", "5432,9200",
 	)
 	rows := config.Effective(load(t, config.API, vars))
@@ -100,6 +101,13 @@ func TestEffectiveSettingsTellWhereTheyCameFrom(t *testing.T) {
 		{"SONICUS_ADMIN_ADDR", "127.0.0.1:18101", "default"},
 		{"SONICUS_ENCRYPTION_KEYS", "k1:[redacted]", "SONICUS_ENCRYPTION_KEYS"},
 		{"SONICUS_BOOTSTRAP_API_KEY", "[redacted]", "SONICUS_BOOTSTRAP_API_KEY_FILE"},
+		{"SONICUS_JWT_ALG", "HS256", "SONICUS_JWT_ALG"},
+		{"SONICUS_JWT_SECRET", "[redacted]", "SONICUS_JWT_SECRET"},
+		{"SONICUS_JWT_JWKS_URL", "", "default"},
+		{"SONICUS_JWT_ISSUER", "", "default"},
+		{"SONICUS_JWT_AUDIENCE", "", "default"},
+		{"SONICUS_JWT_ROLE_CLAIM", "role", "default"},
+		{"SONICUS_API_RATE_LIMIT", "0", "default"},
 		{"SONICUS_EGRESS_ALLOW_CIDRS", "", "default"},
 		{"SONICUS_EGRESS_ALLOW_PORTS", "5432,9200", "SONICUS_EGRESS_ALLOW_PORTS"},
 		{"SONICUS_SHUTDOWN_GRACE", "30s", "default"},

@@ -16,6 +16,7 @@ import (
 
 const (
 	minBootstrapKey = 32    // characters
+	minJWTSecret    = 32    // bytes
 	maxConcurrency  = 10000 // attempts in flight; beyond it the sockets of one process run out
 )
 
@@ -31,6 +32,7 @@ func (c *Config) validate(bad map[string]bool) []*Problem {
 	c.checkDatabase(check)
 	c.checkAddresses(check)
 	c.checkSecrets(check)
+	c.checkJWT(check)
 	c.checkEgress(check)
 	c.checkDispatch(check)
 	c.checkRetry(check)
@@ -120,6 +122,45 @@ func encryptionKeysProblem(v secret.Value) string {
 	return ""
 }
 
+// checkJWT asks for exactly what the algorithm needs: a public key that can be taken
+// for a secret, or a secret beside a set of keys, is how tokens are forged.
+func (c *Config) checkJWT(check func(name, text string)) {
+	switch c.JWTAlgorithm {
+	case "HS256", "HS384", "HS512":
+		if n := len(c.JWTSecret); n < minJWTSecret {
+			check("SONICUS_JWT_SECRET", fmt.Sprintf("has %d bytes and needs at least %d; make one with: openssl rand -hex 32", n, minJWTSecret))
+		}
+		if c.JWTJWKSURL != "" {
+			check("SONICUS_JWT_JWKS_URL", fmt.Sprintf("is of no use with SONICUS_JWT_ALG %s; leave it out", c.JWTAlgorithm))
+		}
+	case "RS256", "ES256", "EdDSA":
+		check("SONICUS_JWT_JWKS_URL", c.jwksProblem())
+		if c.JWTSecret != "" {
+			check("SONICUS_JWT_SECRET", fmt.Sprintf("is of no use with SONICUS_JWT_ALG %s; leave it out", c.JWTAlgorithm))
+		}
+	case "":
+		if c.JWTSecret != "" || c.JWTJWKSURL+c.JWTIssuer+c.JWTAudience != "" {
+			check("SONICUS_JWT_ALG", "is not set, so that no JWT is accepted; write HS256, HS384, HS512, RS256, ES256 or EdDSA")
+		}
+	default:
+		check("SONICUS_JWT_ALG", fmt.Sprintf("is %q; write HS256, HS384, HS512, RS256, ES256 or EdDSA", c.JWTAlgorithm))
+	}
+}
+
+func (c *Config) jwksProblem() string {
+	const write = "write https://issuer/path"
+	u, err := url.Parse(c.JWTJWKSURL)
+	switch {
+	case c.JWTJWKSURL == "":
+		return "is not set; " + write
+	case err != nil || u.Host == "" || u.User != nil:
+		return "is not a URL without user name and password; " + write
+	case u.Scheme != "https" && (u.Scheme != "http" || !c.IsDevelopment()):
+		return "does not begin with https://, and whoever can change the answer can make tokens; " + write
+	}
+	return ""
+}
+
 func (c *Config) checkEgress(check func(name, text string)) {
 	if c.EgressProxyURL != "" {
 		u, err := url.Parse(string(c.EgressProxyURL))
@@ -191,6 +232,7 @@ func short(v any) string {
 }
 
 func (c *Config) checkRest(check func(name, text string)) {
+	check("SONICUS_API_RATE_LIMIT", outside(c.APIRateLimit, 0, 100_000))
 	if c.Environment != Production && c.Environment != Development {
 		check("SONICUS_ENV", fmt.Sprintf("is %q; write production or development", c.Environment))
 	}
@@ -212,6 +254,8 @@ func (c Config) Warnings() []string {
 	warn(c.Binary == API && !loopback(c.HTTPAddr),
 		"SONICUS_HTTP_ADDR %s can be reached from other machines: put a TLS proxy in front of it", c.HTTPAddr)
 	warn(!loopback(c.AdminAddr), "SONICUS_ADMIN_ADDR %s can be reached from other machines and asks for no key", c.AdminAddr)
+	warn(c.JWTAlgorithm != "" && c.JWTIssuer == "", "SONICUS_JWT_ISSUER is not set: iss of JWTs is not looked at")
+	warn(c.JWTAlgorithm != "" && c.JWTAudience == "", "SONICUS_JWT_AUDIENCE is not set: JWTs that were issued for other services are accepted too")
 	warn(len(c.EgressAllowCIDRs) > 0, "SONICUS_EGRESS_ALLOW_CIDRS opens private ranges to webhooks: %v", c.EgressAllowCIDRs)
 	warn(len(c.EgressAllowPorts) > 0, "SONICUS_EGRESS_ALLOW_PORTS opens refused ports to webhooks: %v", c.EgressAllowPorts)
 	warn(c.EgressProxyURL != "", "SONICUS_EGRESS_PROXY_URL is set: the proxy, not this program, decides which addresses webhooks reach")

@@ -94,6 +94,7 @@ func TestAPIProblems(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ value, want string }{
 		"SONICUS_BOOTSTRAP_API_KEY": {"shorty", "SONICUS_BOOTSTRAP_API_KEY has 6 characters and needs at least 32; make one with: openssl rand -hex 32"},
+		"SONICUS_API_RATE_LIMIT":    {"-1", "SONICUS_API_RATE_LIMIT is -1, outside of its range; write 0 to 100000"},
 		"SONICUS_AUTO_MIGRATE":      {"later", `SONICUS_AUTO_MIGRATE is "later", which is not true or false; write one of them`},
 		"SONICUS_ADMIN_ADDR":        {"127.0.0.1:18100", "SONICUS_ADMIN_ADDR is 127.0.0.1:18100 like SONICUS_HTTP_ADDR; write another port"},
 	} {
@@ -104,6 +105,56 @@ func TestAPIProblems(t *testing.T) {
 	spaced := strings.Repeat("a", 31) + " b"
 	if got := problems(config.API, minimal("SONICUS_BOOTSTRAP_API_KEY", spaced)); len(got) != 1 || !strings.Contains(got[0], "cannot carry") {
 		t.Errorf("spaces: %v", got)
+	}
+}
+
+func TestJWTSettingsMustFitTheirAlgorithm(t *testing.T) {
+	t.Parallel()
+	const (
+		alg, secret, jwks = "SONICUS_JWT_ALG", "SONICUS_JWT_SECRET", "SONICUS_JWT_JWKS_URL"
+		url               = "https://issuer.example/jwks.json"
+	)
+	good := strings.Repeat("s", 32)
+	for name, tt := range map[string]struct {
+		vars []string
+		want string // how the problem begins; empty: none
+	}{
+		"a secret":              {[]string{alg, "HS256", secret, good}, ""},
+		"a longer algorithm":    {[]string{alg, "HS512", secret, good}, ""},
+		"a set of keys":         {[]string{alg, "EdDSA", jwks, url, "SONICUS_JWT_ISSUER", "i", "SONICUS_JWT_AUDIENCE", "a"}, ""},
+		"http in development":   {[]string{alg, "RS256", jwks, "http://127.0.0.1:1/", "SONICUS_ENV", "development"}, ""},
+		"no secret":             {[]string{alg, "HS256"}, "SONICUS_JWT_SECRET has 0 bytes and needs at least 32"},
+		"a short secret":        {[]string{alg, "HS384", secret, good[1:]}, "SONICUS_JWT_SECRET has 31 bytes"},
+		"a secret and keys":     {[]string{alg, "HS256", secret, good, jwks, url}, "SONICUS_JWT_JWKS_URL is of no use"},
+		"no keys":               {[]string{alg, "RS256"}, "SONICUS_JWT_JWKS_URL is not set"},
+		"keys and a secret":     {[]string{alg, "ES256", jwks, url, secret, good}, "SONICUS_JWT_SECRET is of no use"},
+		"keys over http":        {[]string{alg, "RS256", jwks, "http://issuer.example/"}, "SONICUS_JWT_JWKS_URL does not begin with https://"},
+		"keys from a file":      {[]string{alg, "RS256", jwks, "file:///etc/passwd"}, "SONICUS_JWT_JWKS_URL is not a URL"},
+		"a password in the URL": {[]string{alg, "RS256", jwks, "https://u:p@issuer.example/"}, "SONICUS_JWT_JWKS_URL is not a URL without"},
+		"none":                  {[]string{alg, "none"}, `SONICUS_JWT_ALG is "none"`},
+		"another case":          {[]string{alg, "hs256", secret, good}, `SONICUS_JWT_ALG is "hs256"`},
+		"two":                   {[]string{alg, "HS256,RS256", secret, good}, `SONICUS_JWT_ALG is "HS256,RS256"`},
+		"a secret alone":        {[]string{secret, good}, "SONICUS_JWT_ALG is not set"},
+		"an audience alone":     {[]string{"SONICUS_JWT_AUDIENCE", "a"}, "SONICUS_JWT_ALG is not set"},
+		"nothing but a claim":   {[]string{"SONICUS_JWT_ROLE_CLAIM", "roles"}, ""},
+	} {
+		got := problems(config.API, minimal(tt.vars...))
+		if tt.want == "" && got != nil || tt.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], tt.want)) {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+func TestLooseJWTsAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	vars := minimal("SONICUS_JWT_ALG", "HS256", "SONICUS_JWT_SECRET", strings.Repeat("s", 32))
+	cfg, err := config.Load(func(name string) string { return vars[name] }, config.API)
+	if err != nil {
+		t.Fatal(err)
+	}
+	warned := strings.Join(cfg.Warnings(), "\n")
+	if !strings.Contains(warned, "SONICUS_JWT_ISSUER") || !strings.Contains(warned, "SONICUS_JWT_AUDIENCE") {
+		t.Errorf("got %q", warned)
 	}
 }
 

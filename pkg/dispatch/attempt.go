@@ -51,7 +51,7 @@ func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, mad
 	if to.keysErr != nil {
 		// Sending it unsigned, or failing it, would punish the receiver for a
 		// key that is missing on this side.
-		d.postpone(c, unreadableWait, fmt.Errorf("signing secret unreadable: %w", to.keysErr))
+		d.postpone(c, unreadableWait, fmt.Errorf("secret unreadable: %w", to.keysErr))
 		return finished{}, false
 	}
 	pause(ctx, nil, max(time.Until(c.StartAt), 0))

@@ -101,6 +101,7 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	go func() { settled <- d.settler.run(settling) }()
 	sweeping := ended(func() { d.sweepLoop(ctx) })
 	clearing := ended(func() { d.staleLoop(ctx) })
+	abandoning := ended(func() { d.abandonLoop(ctx) })
 	claiming := ended(func() { d.claimLoop(ctx, sending) })
 
 	<-ctx.Done()
@@ -110,6 +111,7 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	wait(grace, claiming)
 	wait(grace, sweeping)
 	wait(grace, clearing)
+	wait(grace, abandoning)
 	for _, c := range d.lanes.stale(time.Now(), -1) { // what waits for its receiver
 		d.giveUpLease(c)
 	}

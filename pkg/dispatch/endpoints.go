@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strings"
 	"sync"
@@ -27,7 +28,7 @@ type prepared struct {
 	timeout time.Duration
 
 	mostInFlight *int      // requests at once from this process; nil: as the process is set
-	keysErr      error     // the secret cannot be decrypted: nothing is sent
+	keysErr      error     // the secret or a header cannot be decrypted: nothing is sent
 	until        time.Time // when a previous secret stops signing; zero: never
 	id, url      string    // as the log shows them
 }
@@ -121,8 +122,9 @@ func (e *endpoints) outdated(now time.Time, claimed []outbox.Claimed) []uuid.UUI
 func (e *endpoints) prepare(s endpoint.Sending) *prepared {
 	p := &prepared{version: s.Version, timeout: s.Timeout(), mostInFlight: s.MaxConcurrency, id: s.ID.String(), url: withoutQuery(s.URL)}
 	keys, err := s.Keys(e.box)
-	p.keysErr = err
-	p.target = e.sender.Target(s.URL, keys)
+	custom, unreadable := s.CustomHeaders(e.box)
+	p.keysErr = errors.Join(err, unreadable)
+	p.target = e.sender.Target(s.URL, keys).WithHeaders(custom)
 	if s.PreviousSecret != "" {
 		p.until = time.Now().Add(time.Duration(s.PreviousFor * float64(time.Second)))
 	}

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,6 +52,8 @@ type Checked struct {
 	ordering               string
 	breakerFailures        *int
 	breakerMaxOpen         *int
+	metadata               json.RawMessage
+	headers                map[string]string
 	generated              bool
 }
 
@@ -62,15 +65,24 @@ func (s *Store) Check(ctx context.Context, n New, path string) (Checked, error) 
 	if found := s.CheckFields(n, path); len(found) > 0 {
 		return Checked{}, problem.Invalid(found...)
 	}
-	url, err := s.guard.CheckURL(ctx, n.URL)
-	if found := fieldsOf(err); len(found) > 0 {
-		return Checked{}, problem.Invalid(under(path, found)...)
-	}
+	url, err := s.lookUp(ctx, n.URL, path)
 	if err != nil {
-		return Checked{}, problem.Unavailable("unavailable",
-			"The host of the URL could not be looked up before the request ended. Nothing was changed; try again shortly.", err)
+		return Checked{}, err
 	}
 	return n.checked(url)
+}
+
+// lookUp returns a URL that has passed, normalized; path is as for [Store.Check].
+func (s *Store) lookUp(ctx context.Context, raw, path string) (string, error) {
+	url, err := s.guard.CheckURL(ctx, raw)
+	if found := fieldsOf(err); len(found) > 0 {
+		return "", problem.Invalid(under(path, found)...)
+	}
+	if err != nil {
+		return "", problem.Unavailable("unavailable",
+			"The host of the URL could not be looked up before the request ended. Nothing was changed; try again shortly.", err)
+	}
+	return url, nil
 }
 
 // CheckFields returns all that is wrong with n and can be told at once, without
@@ -80,7 +92,7 @@ func (s *Store) CheckFields(n New, path string) []problem.Field {
 		CheckRange("timeout_seconds", n.TimeoutSeconds, TimeoutSeconds), CheckRange("max_retries", n.MaxRetries, MaxRetries),
 		CheckRange("rate_limit", n.RateLimit, RateLimit), CheckRange("max_concurrency", n.MaxConcurrency, MaxConcurrency),
 		checkOrdering(n.Ordering), CheckRange("breaker_failures", n.BreakerFailures, BreakerFailures),
-		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkSecret(n)))
+		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkMetadata(n.Metadata), checkHeaders(n.Headers), checkAuthentication(n.Authentication, n.Headers), checkSecret(n)))
 }
 
 func under(path string, found []problem.Field) []problem.Field {
@@ -106,19 +118,17 @@ func (n New) checked(url string) (Checked, error) {
 		timeout: valueOr(n.TimeoutSeconds, defaultTimeout), retries: valueOr(n.MaxRetries, defaultRetries),
 		rate: n.RateLimit, concurrency: n.MaxConcurrency, ordering: valueOr(n.Ordering, OrderingNone),
 		breakerFailures: n.BreakerFailures, breakerMaxOpen: n.BreakerMaxOpenSeconds,
-		generated: n.GenerateSecret,
+		metadata: json.RawMessage(noMetadata), headers: n.headers().onto(nil), generated: n.GenerateSecret,
 	}
-	if n.SecretKey != nil {
-		c.SecretKey = *n.SecretKey
+	if n.Metadata != nil {
+		c.metadata = n.Metadata
 	}
-	if n.GenerateSecret {
-		made, err := signature.GenerateSecret()
-		if err != nil {
-			return Checked{}, fmt.Errorf("generate secret: %w", err)
-		}
-		c.SecretKey = secret.Value(made)
+	if n.SecretKey == nil && !n.GenerateSecret {
+		return c, nil
 	}
-	return c, nil
+	key, err := given(n.SecretKey)
+	c.SecretKey = key
+	return c, err
 }
 
 func (s *Store) checkURL(raw string) []problem.Field {
@@ -176,21 +186,26 @@ func checkOrdering(o *string) []problem.Field {
 }
 
 func checkSecret(n New) []problem.Field {
-	if n.SecretKey == nil {
-		return nil
-	}
-	if n.GenerateSecret {
+	if n.SecretKey != nil && n.GenerateSecret {
 		return wrong("generate_secret", "exclusive", "give secret_key or generate_secret, not both")
 	}
-	switch err := signature.CheckSecret(string(*n.SecretKey)); {
-	case *n.SecretKey != "" && errors.Is(err, signature.ErrMalformedSecret):
+	return checkSecretKey(n.SecretKey)
+}
+
+// checkSecretKey takes a secret that may be left out: nil passes.
+func checkSecretKey(key *secret.Value) []problem.Field {
+	if key == nil {
+		return nil
+	}
+	switch err := signature.CheckSecret(string(*key)); {
+	case *key != "" && errors.Is(err, signature.ErrMalformedSecret):
 		return wrong("secret_key", "invalid_secret",
 			"what follows whsec_ must be base64 of 24 to 64 bytes, with the alphabet A-Z a-z 0-9 + / and its padding (=)")
 	case err != nil:
 		return wrong("secret_key", "weak_secret",
-			"use 24 to 64 bytes (base64 after whsec_, or as they are), or generate_secret; leave it out for unsigned deliveries")
+			"use 24 to 64 bytes (base64 after whsec_, or as they are), or let one be generated")
 	}
-	return CheckText("secret_key", string(*n.SecretKey), maxSecret)
+	return CheckText("secret_key", string(*key), maxSecret)
 }
 
 func valueOr[T any](v *T, otherwise T) T {

@@ -27,7 +27,7 @@ const disable = `
 WITH off AS (
     SELECT e.id
     FROM sonicus.endpoints e
-    WHERE e.id = ANY ($1::uuid[]) AND e.is_active
+    WHERE e.id = ANY ($1::uuid[]) AND e.is_active AND e.deleted_at IS NULL
     ORDER BY e.id
     FOR NO KEY UPDATE
 )

@@ -24,18 +24,22 @@ type Sending struct {
 	Secret         string  `db:"secret"`          // envelope, "" when unsigned
 	PreviousSecret string  `db:"previous_secret"` // envelope, "" unless a rotation overlaps
 	PreviousFor    float64 `db:"previous_for"`    // seconds for which the previous secret still signs
+	Headers        string  `db:"headers"`         // envelope, "" without custom headers
 }
 
 // sending takes the row's version from the system column that every update
-// changes, by whatever hand.
+// changes, by whatever hand. An endpoint that is deleted has lost its secrets:
+// without them, what is in flight would go out unsigned.
 const sending = `
 SELECT e.id, e.xmin::text::bigint AS version, e.url, e.timeout_seconds, e.max_concurrency, coalesce(e.secret, '') AS secret,
        CASE WHEN e.previous_secret_expires_at > now() THEN coalesce(e.previous_secret, '') ELSE '' END AS previous_secret,
-       greatest(coalesce(extract(epoch FROM e.previous_secret_expires_at - now()), 0), 0) AS previous_for
+       greatest(coalesce(extract(epoch FROM e.previous_secret_expires_at - now()), 0), 0) AS previous_for,
+       coalesce(e.headers, '') AS headers
 FROM sonicus.endpoints e
-WHERE e.id = ANY ($1::uuid[])`
+WHERE e.id = ANY ($1::uuid[]) AND e.deleted_at IS NULL`
 
-// LoadSending reads the settings of some endpoints, those that exist, in no order.
+// LoadSending reads the settings of some endpoints, those that exist and are not
+// deleted, in no order.
 func LoadSending(ctx context.Context, db *sqlx.DB, ids []uuid.UUID) ([]Sending, error) {
 	var all []Sending
 	err := postgres.InTx(ctx, db, func(tx *sqlx.Tx, _ time.Time) error {
@@ -55,4 +59,10 @@ func (s Sending) Timeout() time.Duration { return time.Duration(s.TimeoutSeconds
 // material.
 func (s Sending) Keys(box *secret.Box) ([][]byte, error) {
 	return Keys(box, s.ID, s.Secret, s.PreviousSecret)
+}
+
+// CustomHeaders opens the headers of the endpoint's own, nil for none. Errors are as
+// for Keys.
+func (s Sending) CustomHeaders(box *secret.Box) (map[string]string, error) {
+	return openHeaders(box, s.ID, s.Headers)
 }

@@ -33,13 +33,13 @@ func newBox(t *testing.T, id string, fill byte) *secret.Box {
 // newStore works without a database as long as only Check is called.
 func newStore(t *testing.T, db *sqlx.DB) *endpoint.Store {
 	t.Helper()
-	return endpoint.NewStore(db, webhook.NewGuard(webhook.Policy{}), newBox(t, "k1", 1))
+	return endpoint.NewStore(db, webhook.NewGuard(webhook.Policy{}), newBox(t, "k1", 1), nil)
 }
 
 // newStoreWith looks names up with r; only Check may be called.
 func newStoreWith(t *testing.T, r *net.Resolver) *endpoint.Store {
 	t.Helper()
-	return endpoint.NewStore(nil, webhook.NewGuard(webhook.Policy{Resolver: r}), newBox(t, "k1", 1))
+	return endpoint.NewStore(nil, webhook.NewGuard(webhook.Policy{Resolver: r}), newBox(t, "k1", 1), nil)
 }
 
 func valid() endpoint.New {

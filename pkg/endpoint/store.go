@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
 	"github.com/sonicus/webhooks/pkg/secret"
@@ -24,14 +27,20 @@ const (
 
 // Store keeps the endpoints.
 type Store struct {
-	db    *sqlx.DB
-	guard *webhook.Guard
-	box   *secret.Box
+	db        *sqlx.DB
+	guard     *webhook.Guard
+	box       *secret.Box
+	committed func(endpoints []uuid.UUID)
 }
 
 // NewStore makes a store that checks URLs with guard and seals secrets with box.
-func NewStore(db *sqlx.DB, guard *webhook.Guard, box *secret.Box) *Store {
-	return &Store{db: db, guard: guard, box: box}
+// committed is called after every change of an endpoint, to wake the dispatchers; it
+// must return at once and may be nil.
+func NewStore(db *sqlx.DB, guard *webhook.Guard, box *secret.Box, committed func(endpoints []uuid.UUID)) *Store {
+	if committed == nil {
+		committed = func([]uuid.UUID) {}
+	}
+	return &Store{db: db, guard: guard, box: box, committed: committed}
 }
 
 // Create registers an endpoint. Problems: Invalid for bad fields, among them an
@@ -48,23 +57,25 @@ func (s *Store) Create(ctx context.Context, n New) (Created, error) {
 		made, err = s.Insert(ctx, tx, now, checked)
 		return err
 	})
-	if errors.Is(err, postgres.ErrCommitUnknown) && postgres.Appears(ctx, func(ctx context.Context) error { _, err := s.Get(ctx, made.ID); return err }) {
+	if errors.Is(err, postgres.ErrCommitUnknown) && s.appears(ctx, made.ID, made.Version) {
 		err = nil
 	}
 	if err != nil {
-		return Created{}, explain("create endpoint", err)
+		return Created{}, explain("create endpoint",
+			"It is not known whether the endpoint was created. Look for it in the list of endpoints before trying again.", err)
 	}
 	return made, nil
 }
 
 const insert = `
 INSERT INTO sonicus.endpoints (id, url, name, description, organization_id, events, timeout_seconds, max_retries,
-                               rate_limit, max_concurrency, ordering, breaker_failures, breaker_max_open_seconds,
+                               rate_limit, max_concurrency, ordering, breaker_failures, breaker_max_open_seconds, metadata, headers, header_names,
                                secret, secret_last4, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)`
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19)
+RETURNING xmin::text::bigint, metadata`
 
-// Insert writes a checked endpoint in the caller's transaction; now is that
-// transaction's time. An organization that does not exist is a problem of kind
+// Insert writes a checked endpoint, and its row in the audit trail, in the caller's
+// transaction; now is that transaction's time. An organization that does not exist is a problem of kind
 // Invalid, after which the transaction can only be rolled back.
 func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checked) (Created, error) {
 	made := c.created(postgres.NewID(now), now)
@@ -72,12 +83,18 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 	if err != nil {
 		return Created{}, fmt.Errorf("encode events: %w", err)
 	}
-	sealed, err := s.seal(made.ID, c.SecretKey)
+	sealed, err := s.seal(made.ID, columnSecret, c.SecretKey)
 	if err != nil {
 		return Created{}, err
 	}
-	_, err = tx.ExecContext(ctx, insert, made.ID, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
-		c.timeout, c.retries, c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, sealed, made.SecretLast4, now)
+	headers, names, err := s.sealHeaders(made.ID, c.headers)
+	if err != nil {
+		return Created{}, err
+	}
+	var metadata postgres.JSON
+	err = tx.QueryRowxContext(ctx, insert, made.ID, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
+		c.timeout, c.retries, c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, postgres.JSON(c.metadata), headers, names,
+		sealed, made.SecretLast4, now).Scan(&made.Version, &metadata)
 	if postgres.Violates(err, "endpoints_organization_id_fkey") {
 		return Created{}, problem.Invalid(wrong("organization_id", "unknown_organization",
 			"name an organization that exists, or leave it out for events of all organizations")...)
@@ -85,7 +102,9 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 	if err != nil {
 		return Created{}, fmt.Errorf("insert endpoint: %w", err)
 	}
-	return made, nil
+	made.Metadata = compact(json.RawMessage(metadata))
+	err = access.Record(ctx, tx, now, access.Change{Action: "endpoint.create", ObjectType: "endpoint", ObjectID: made.ID, After: made.Endpoint})
+	return made, err
 }
 
 func (c Checked) created(id uuid.UUID, now time.Time) Created {
@@ -93,7 +112,7 @@ func (c Checked) created(id uuid.UUID, now time.Time) Created {
 		ID: id, URL: c.url, Events: c.events, IsActive: true, OrganizationID: c.OrganizationID,
 		TimeoutSeconds: c.timeout, MaxRetries: c.retries, Name: c.name, Description: c.description,
 		RateLimit: c.rate, MaxConcurrency: c.concurrency, Ordering: c.ordering,
-		BreakerFailures: c.breakerFailures, BreakerMaxOpenSeconds: c.breakerMaxOpen,
+		BreakerFailures: c.breakerFailures, BreakerMaxOpenSeconds: c.breakerMaxOpen, Metadata: c.metadata, Headers: mask(slices.Collect(maps.Keys(c.headers))),
 		CreatedAt: now, UpdatedAt: now, BreakerState: "closed",
 	}}
 	if c.SecretKey != "" {
@@ -106,12 +125,12 @@ func (c Checked) created(id uuid.UUID, now time.Time) Created {
 	return made
 }
 
-// seal returns the envelope of an endpoint's current secret, nil for none.
-func (s *Store) seal(id uuid.UUID, v secret.Value) (*string, error) {
+// seal returns the envelope of a secret for a column of an endpoint, nil for none.
+func (s *Store) seal(id uuid.UUID, column string, v secret.Value) (*string, error) {
 	if v == "" {
 		return nil, nil
 	}
-	sealed, err := s.box.Seal([]byte(v), secret.AAD(id, columnSecret))
+	sealed, err := s.box.Seal([]byte(v), secret.AAD(id, column))
 	if err != nil {
 		return nil, fmt.Errorf("seal secret: %w", err)
 	}
@@ -127,34 +146,13 @@ func (s *Store) Get(ctx context.Context, id uuid.UUID) (Endpoint, error) {
 		return Endpoint{}, problem.NotFound("endpoint")
 	}
 	if err != nil {
-		return Endpoint{}, explain("get endpoint", err)
+		return Endpoint{}, explain("get endpoint", "", err)
 	}
 	return r.endpoint()
 }
 
-// List returns up to limit endpoints, the newest first, with ids below before;
-// uuid.Nil begins with the newest.
-func (s *Store) List(ctx context.Context, limit int, before uuid.UUID) ([]Endpoint, error) {
-	if before == uuid.Nil {
-		before = uuid.Max
-	}
-	var rows []row
-	err := s.db.SelectContext(ctx, &rows, selection+`
-		WHERE e.id < $1 AND e.deleted_at IS NULL ORDER BY e.id DESC LIMIT $2`, before, limit)
-	if err != nil {
-		return nil, explain("list endpoints", err)
-	}
-	all := make([]Endpoint, len(rows))
-	for i, r := range rows {
-		if all[i], err = r.endpoint(); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
-// explain turns the state of the database into a problem that callers may see.
-func explain(what string, err error) error {
-	return fmt.Errorf("%s: %w", what, postgres.Explain(err,
-		"It is not known whether the endpoint was created. Look for it in the list of endpoints before trying again."))
+// explain turns the state of the database into a problem that callers may see; doubt
+// is for a commit whose outcome is unknown.
+func explain(what, doubt string, err error) error {
+	return fmt.Errorf("%s: %w", what, postgres.Explain(err, doubt))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -29,13 +30,15 @@ func TestCreatedEndpointReadsBackAsItWasAnswered(t *testing.T) {
 		URL: publicURL, Events: []string{"organization.*", "organization.created"}, Name: "R&D <b>", Description: "Sends \"organization\" data\\",
 		OrganizationID: &organization, SecretKey: ptr(secret.Value(strings.Repeat("s", 28) + "LAST")), TimeoutSeconds: ptr(30), MaxRetries: ptr(0),
 		RateLimit: ptr(100), MaxConcurrency: ptr(8), Ordering: ptr("organization"), BreakerFailures: ptr(0), BreakerMaxOpenSeconds: ptr(60),
+		Metadata: json.RawMessage(`{"team": "crm", "<tags>": [1, 2.50, null]}`), Headers: endpoint.Headers{"X-Tenant": ptr(secret.Value("acme")), "X-None": nil},
 	}
 	least := create(t, store, valid())
 	most := create(t, store, full)
 	want := endpoint.Endpoint{
-		ID: most.ID, URL: publicURL, Events: full.Events, IsActive: true, OrganizationID: &organization, TimeoutSeconds: 30, MaxRetries: 0, Name: full.Name,
+		ID: most.ID, Version: most.Version, URL: publicURL, Events: full.Events, IsActive: true, OrganizationID: &organization, TimeoutSeconds: 30, MaxRetries: 0, Name: full.Name,
 		Description: full.Description, SecretSet: true, SecretLast4: ptr("LAST"), CreatedAt: most.CreatedAt, UpdatedAt: most.CreatedAt, BreakerState: "closed",
 		RateLimit: ptr(100), MaxConcurrency: ptr(8), Ordering: "organization", BreakerFailures: ptr(0), BreakerMaxOpenSeconds: ptr(60),
+		Metadata: json.RawMessage(`{"team":"crm","<tags>":[1,2.50,null]}`), Headers: map[string]string{"X-Tenant": "********"},
 	}
 	if diff := cmp.Diff(want, most.Endpoint); diff != "" {
 		t.Errorf("answered: %s", diff)
@@ -56,7 +59,7 @@ func TestListPagesFromTheNewest(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	store := newStore(t, db)
-	if none, err := store.List(t.Context(), 10, uuid.Nil); err != nil || len(none) != 0 {
+	if none, err := store.List(t.Context(), endpoint.Filter{}, 10, uuid.Nil); err != nil || len(none) != 0 {
 		t.Errorf("empty: %v, %v", none, err)
 	}
 	made := map[uuid.UUID]bool{}
@@ -65,7 +68,7 @@ func TestListPagesFromTheNewest(t *testing.T) {
 	}
 	before, pages := uuid.Nil, 0
 	for {
-		page, err := store.List(t.Context(), 2, before)
+		page, err := store.List(t.Context(), endpoint.Filter{}, 2, before)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +101,7 @@ func TestDeletedEndpointsAreNotShown(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if all, err := store.List(t.Context(), 10, uuid.Nil); err != nil || len(all) != 0 {
+	if all, err := store.List(t.Context(), endpoint.Filter{}, 10, uuid.Nil); err != nil || len(all) != 0 {
 		t.Errorf("listed: %v, %v", all, err)
 	}
 }
@@ -160,7 +163,7 @@ func TestUnavailableDatabaseIsSaidSo(t *testing.T) {
 	store := newStore(t, db)
 	_, create := store.Create(t.Context(), valid())
 	_, get := store.Get(t.Context(), uuid.Max)
-	_, list := store.List(t.Context(), 1, uuid.Nil)
+	_, list := store.List(t.Context(), endpoint.Filter{}, 1, uuid.Nil)
 	for _, err := range []error{create, get, list} {
 		if p := problemOf(t, err); p.Kind != problem.KindUnavailable || p.Code != "unavailable" || p.RetryAfter <= 0 {
 			t.Errorf("got %+v", p)
@@ -187,7 +190,7 @@ func TestInsertBelongsToTheCallersTransaction(t *testing.T) {
 	if !errors.Is(err, changedMyMind) {
 		t.Fatal(err)
 	}
-	if all, err := store.List(t.Context(), 10, uuid.Nil); err != nil || len(all) != 0 {
+	if all, err := store.List(t.Context(), endpoint.Filter{}, 10, uuid.Nil); err != nil || len(all) != 0 {
 		t.Errorf("an endpoint outlived its transaction: %v, %v", all, err)
 	}
 }

@@ -55,11 +55,11 @@ func newAPIOn(t *testing.T, db *sqlx.DB) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard := webhook.NewGuard(webhook.Policy{AllowHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
-	endpoints := endpoint.NewStore(db, guard, box)
+	guard := webhook.NewGuard(webhook.Policy{AllowHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Resolver: nameless()})
+	endpoints := endpoint.NewStore(db, guard, box, nil)
 	logs := new(logBuffer)
 	s := New(Options{
-		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Keys: access.NewKeys(db, bootstrapKey),
+		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db),
 		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	web := httptest.NewServer(s.Handler())
@@ -120,10 +120,12 @@ type answer struct {
 	body   string
 }
 
-// do sends the call. The client follows no redirects, so that one would be seen.
+// do sends the call and checks that the answer is as openapi.yaml has it. The client follows no redirects, so that one would be seen.
 func (a *api) do(t *testing.T, c call) answer {
 	t.Helper()
-	return do(t, a.url, c)
+	got := do(t, a.url, c)
+	a.keeps(t, c, got)
+	return got
 }
 
 func do(t *testing.T, url string, c call) answer {
@@ -225,11 +227,11 @@ func keysOf(t *testing.T, object string) []string {
 
 func (a *api) createKey(t *testing.T, name string, role access.Role) string {
 	t.Helper()
-	key, err := a.keys.CreateKey(t.Context(), name, role, 0)
+	made, err := a.keys.Create(t.Context(), access.NewKey{Name: name, Role: role})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key
+	return string(made.Plaintext)
 }
 
 func (a *api) change(t *testing.T, statement string) {

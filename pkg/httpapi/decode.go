@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -41,7 +42,7 @@ func decode[T any](w http.ResponseWriter, r *http.Request, shape func(*fields) T
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if err := checkMedia(r.Header); err != nil {
+	if err := checkMedia(r); err != nil {
 		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -56,22 +57,29 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-func checkMedia(h http.Header) error {
-	if len(h.Values(echo.HeaderContentEncoding)) > 0 {
+// mergePatch is the media type of RFC 7396, which a PATCH may have.
+const mergePatch = "application/merge-patch+json"
+
+func checkMedia(r *http.Request) error {
+	if len(r.Header.Values(echo.HeaderContentEncoding)) > 0 {
 		return problem.UnsupportedMedia("Send the body without Content-Encoding.")
 	}
-	given := h.Values(echo.HeaderContentType)
-	if len(given) != 1 || !isJSON(given[0]) {
-		return problem.UnsupportedMedia("Send the body as application/json.")
+	taken := []string{echo.MIMEApplicationJSON}
+	if r.Method == http.MethodPatch {
+		taken = []string{mergePatch, echo.MIMEApplicationJSON}
+	}
+	given := r.Header.Values(echo.HeaderContentType)
+	if len(given) != 1 || !isJSON(given[0], taken) {
+		return problem.UnsupportedMedia("Send the body as " + strings.Join(taken, " or ") + ".")
 	}
 	return nil
 }
 
-// isJSON accepts application/json, alone or with the only charset that JSON has
-// (RFC 8259 §8.1).
-func isJSON(contentType string) bool {
+// isJSON accepts one of the media types, alone or with the only charset that JSON
+// has (RFC 8259 §8.1).
+func isJSON(contentType string, taken []string) bool {
 	mediaType, params, err := mime.ParseMediaType(contentType)
-	if err != nil || mediaType != "application/json" {
+	if err != nil || !slices.Contains(taken, mediaType) {
 		return false
 	}
 	charset, given := params["charset"]

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/google/uuid"
 
@@ -12,27 +13,31 @@ import (
 
 // endpointAnswer begins with the three documented keys of a registration.
 type endpointAnswer struct {
-	ID             uuid.UUID        `json:"id"`
-	URL            string           `json:"url"`
-	Message        string           `json:"message,omitempty"`    // only on registration
-	SecretKey      string           `json:"secret_key,omitempty"` // only on registration, when it was generated
-	Name           string           `json:"name"`
-	Description    string           `json:"description"`
-	Events         []string         `json:"events"`
-	IsActive       bool             `json:"is_active"`
-	OrganizationID *uuid.UUID       `json:"organization_id"`
-	TimeoutSeconds int              `json:"timeout_seconds"`
-	MaxRetries     int              `json:"max_retries"`
-	RateLimit      *int             `json:"rate_limit"`
-	MaxConcurrency *int             `json:"max_concurrency"`
-	Ordering       string           `json:"ordering"`
-	SecretSet      bool             `json:"secret_set"`
-	SecretLast4    *string          `json:"secret_last4"`
-	CreatedAt      event.Timestamp  `json:"created_at"`
-	UpdatedAt      event.Timestamp  `json:"updated_at"`
-	DisabledReason *string          `json:"disabled_reason"`
-	DisabledAt     *event.Timestamp `json:"disabled_at"`
-	PausedAt       *event.Timestamp `json:"paused_at"`
+	ID             uuid.UUID         `json:"id"`
+	URL            string            `json:"url"`
+	Message        string            `json:"message,omitempty"`    // only on registration
+	SecretKey      string            `json:"secret_key,omitempty"` // only on registration, when it was generated, and on rotation
+	Name           string            `json:"name"`
+	Description    string            `json:"description"`
+	Events         []string          `json:"events"`
+	IsActive       bool              `json:"is_active"`
+	OrganizationID *uuid.UUID        `json:"organization_id"`
+	TimeoutSeconds int               `json:"timeout_seconds"`
+	MaxRetries     int               `json:"max_retries"`
+	RateLimit      *int              `json:"rate_limit"`
+	MaxConcurrency *int              `json:"max_concurrency"`
+	Ordering       string            `json:"ordering"`
+	Metadata       json.RawMessage   `json:"metadata"`
+	Headers        map[string]string `json:"headers"` // values are masked
+	SecretSet      bool              `json:"secret_set"`
+	SecretLast4    *string           `json:"secret_last4"`
+	CreatedAt      event.Timestamp   `json:"created_at"`
+	UpdatedAt      event.Timestamp   `json:"updated_at"`
+	DisabledReason *string           `json:"disabled_reason"`
+	DisabledAt     *event.Timestamp  `json:"disabled_at"`
+	PausedAt       *event.Timestamp  `json:"paused_at"`
+
+	PreviousSecretExpiresAt *event.Timestamp `json:"previous_secret_expires_at"`
 
 	BreakerFailures       *int             `json:"breaker_failures"`
 	BreakerMaxOpenSeconds *int             `json:"breaker_max_open_seconds"`
@@ -41,7 +46,13 @@ type endpointAnswer struct {
 	FailingSince          *event.Timestamp `json:"failing_since"`
 	LastSuccessAt         *event.Timestamp `json:"last_success_at"`
 	LastFailureAt         *event.Timestamp `json:"last_failure_at"`
+
+	version int64
 }
+
+// etag is strong: while it stays the same, so does everything that can be changed.
+// How sending goes is not part of it.
+func (a endpointAnswer) etag() string { return etag(a.version) }
 
 func endpointFields(f *fields) endpoint.New {
 	return endpoint.New{
@@ -57,10 +68,42 @@ func endpointFields(f *fields) endpoint.New {
 		RateLimit:      f.integer("rate_limit", endpoint.RateLimit),
 		MaxConcurrency: f.integer("max_concurrency", endpoint.MaxConcurrency),
 		Ordering:       f.optionalText("ordering"),
+		Metadata:       f.document("metadata"),
+		Headers:        f.secrets("headers"),
+		Authentication: authenticationFields(f.optionalObject("authentication")),
 
 		BreakerFailures:       f.integer("breaker_failures", endpoint.BreakerFailures),
 		BreakerMaxOpenSeconds: f.integer("breaker_max_open_seconds", endpoint.BreakerMaxOpenSeconds),
 	}
+}
+
+func authenticationFields(f *fields) *endpoint.Authentication {
+	if f == nil {
+		return nil
+	}
+	return &endpoint.Authentication{
+		Type: f.text("type"), Username: f.text("username"),
+		Password: (*secret.Value)(f.optionalText("password")), Token: (*secret.Value)(f.optionalText("token")),
+	}
+}
+
+// elsewhere says how to change what cannot be patched.
+var elsewhere = []struct{ field, advice string }{
+	{"organization_id", "cannot be changed: register another endpoint for the other organization"},
+	{"is_active", "cannot be patched: POST to …/enable or …/disable"},
+	{"secret_key", "cannot be patched: POST to …/rotate-secret"},
+	{"generate_secret", "cannot be patched: POST to …/rotate-secret"},
+}
+
+func endpointPatch(f *fields) endpoint.Patch {
+	for _, e := range elsewhere {
+		f.refuse(e.field, "not_patchable", e.advice)
+	}
+	for _, required := range []string{"url", "events", "name"} {
+		f.refuseNull(required)
+	}
+	given := f.given()
+	return endpoint.Patch{New: endpointFields(f), Given: given}
 }
 
 func (s *Server) createEndpoint(ctx context.Context, in endpoint.New) (created, error) {
@@ -73,9 +116,40 @@ func (s *Server) createEndpoint(ctx context.Context, in endpoint.New) (created, 
 	return created{endpointsPath + "/" + made.ID.String(), body}, nil
 }
 
-func (s *Server) getEndpoint(ctx context.Context, id uuid.UUID) (any, error) {
-	found, err := s.endpoints.Get(ctx, id)
-	return showEndpoint(found), err
+// showing answers with the endpoint that something was done with.
+func showing(do func(context.Context, uuid.UUID) (endpoint.Endpoint, error)) func(context.Context, uuid.UUID) (any, error) {
+	return func(ctx context.Context, id uuid.UUID) (any, error) {
+		found, err := do(ctx, id)
+		return showEndpoint(found), err
+	}
+}
+
+func (s *Server) updateEndpoint(ctx context.Context, of subject, p endpoint.Patch) (any, error) {
+	changed, err := s.endpoints.Update(ctx, of.id, of.versions, p)
+	return showEndpoint(changed), err
+}
+
+func rotationFields(f *fields) endpoint.Rotation {
+	return endpoint.Rotation{
+		SecretKey:      (*secret.Value)(f.optionalText("secret_key")),
+		OverlapSeconds: f.integer("overlap_seconds", endpoint.OverlapSeconds),
+	}
+}
+
+func (s *Server) rotateSecret(ctx context.Context, of subject, r endpoint.Rotation) (any, error) {
+	rotated, err := s.endpoints.RotateSecret(ctx, of.id, r)
+	return showCreated(rotated), err
+}
+
+func endpointFilter(p *params) endpoint.Filter {
+	f := endpoint.Filter{
+		Active: p.flag("active"), OrganizationID: p.id("organization_id"),
+		EventType: p.oneOf("event", event.Types()...), Health: p.oneOf("health", endpoint.Healths()...),
+	}
+	if sought := p.text("q"); sought != nil {
+		f.Text = *sought
+	}
+	return f
 }
 
 func endpointItem(e endpoint.Endpoint) (uuid.UUID, any) { return e.ID, showEndpoint(e) }
@@ -89,11 +163,12 @@ func showCreated(c endpoint.Created) endpointAnswer {
 
 func showEndpoint(e endpoint.Endpoint) endpointAnswer {
 	return endpointAnswer{
-		ID: e.ID, URL: e.URL, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
+		version: e.Version, ID: e.ID, URL: e.URL, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
 		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries,
-		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering,
+		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering, Metadata: e.Metadata, Headers: e.Headers,
 		SecretSet: e.SecretSet, SecretLast4: e.SecretLast4,
-		CreatedAt: event.Timestamp(e.CreatedAt), UpdatedAt: event.Timestamp(e.UpdatedAt),
+		PreviousSecretExpiresAt: (*event.Timestamp)(e.PreviousSecretExpiresAt),
+		CreatedAt:               event.Timestamp(e.CreatedAt), UpdatedAt: event.Timestamp(e.UpdatedAt),
 		DisabledReason: e.DisabledReason, DisabledAt: (*event.Timestamp)(e.DisabledAt), PausedAt: (*event.Timestamp)(e.PausedAt),
 		BreakerFailures: e.BreakerFailures, BreakerMaxOpenSeconds: e.BreakerMaxOpenSeconds,
 		BreakerState: e.BreakerState, BreakerUntil: (*event.Timestamp)(e.BreakerUntil), FailingSince: (*event.Timestamp)(e.FailingSince),

@@ -65,6 +65,8 @@ func statusOf(k problem.Kind) int {
 		return http.StatusMethodNotAllowed
 	case problem.KindConflict:
 		return http.StatusConflict
+	case problem.KindPreconditionFailed:
+		return http.StatusPreconditionFailed
 	case problem.KindTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case problem.KindUnsupportedMedia:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/problem"
+	"github.com/sonicus/webhooks/pkg/secret"
 )
 
 // kind is what a JSON value is, as people read it in "must be …, not …".
@@ -29,6 +31,7 @@ const (
 
 const (
 	codeWrongType = "wrong_type"
+	invalidUUID   = "must be a UUID such as 123e4567-e89b-12d3-a456-426614174000"
 	maxReported   = 100 // errors in one answer
 	maxShownName  = 100 // bytes of a name that the caller made up
 )
@@ -103,6 +106,26 @@ func shorten(name string) string {
 		return name
 	}
 	return strings.ToValidUTF8(name[:maxShownName], "") + "…"
+}
+
+// given lists the fields that are there, whatever they are.
+func (f *fields) given() []string {
+	return slices.DeleteFunc(slices.Clone(f.names), func(name string) bool { _, there := f.values[name]; return !there })
+}
+
+// refuse takes a field that must not be there.
+func (f *fields) refuse(name, code, detail string) {
+	if _, there := f.values[name]; there {
+		delete(f.values, name)
+		f.wrong.add(f.path+name, code, detail)
+	}
+}
+
+// refuseNull takes a field that must not be null.
+func (f *fields) refuseNull(name string) {
+	if raw := f.values[name]; raw != nil && kindOf(raw) == null {
+		f.refuse(name, "required", "cannot be removed: give a value, or leave it out to keep the one it has")
+	}
 }
 
 // finish reports every field that nobody took and returns all that is wrong.
@@ -209,7 +232,7 @@ func (f *fields) id(name string) *uuid.UUID {
 	}
 	id, ok := parseID(*s)
 	if !ok {
-		f.wrong.add(f.path+name, "invalid_uuid", "must be a UUID such as 123e4567-e89b-12d3-a456-426614174000")
+		f.wrong.add(f.path+name, "invalid_uuid", invalidUUID)
 		return nil
 	}
 	return &id
@@ -237,6 +260,15 @@ func (f *fields) object(name string) *fields {
 	return f.enter(raw, f.path+name)
 }
 
+// optionalObject returns an object within this one, nil when it is not there.
+func (f *fields) optionalObject(name string) *fields {
+	raw := f.take(name, object)
+	if raw == nil {
+		return nil
+	}
+	return f.enter(raw, f.path+name)
+}
+
 // objects returns an array of objects.
 func (f *fields) objects(name string) []*fields {
 	var all []*fields
@@ -245,6 +277,71 @@ func (f *fields) objects(name string) []*fields {
 		if raw = f.only(object, raw, path); raw != nil {
 			all = append(all, f.enter(raw, path))
 		}
+	}
+	return all
+}
+
+// document returns an object as it is, once all in it can be stored. The database
+// has no U+0000 in its texts, and no numbers without bounds.
+func (f *fields) document(name string) json.RawMessage {
+	raw := f.take(name, object)
+	if raw == nil {
+		return nil
+	}
+	before := len(*f.wrong)
+	f.inspect(raw, f.path+name)
+	if len(*f.wrong) > before {
+		return nil
+	}
+	return raw
+}
+
+func (f *fields) inspect(raw json.RawMessage, path string) {
+	switch kindOf(raw) {
+	case text:
+		if s := f.unquote(raw, path); s != nil && strings.ContainsRune(*s, 0) {
+			f.wrong.add(path, "control_character", "must not hold U+0000")
+		}
+	case number:
+		if n, err := strconv.ParseFloat(string(raw), 64); err != nil || (n == 0 && bytes.ContainsAny(raw, "123456789")) {
+			f.wrong.add(path, "out_of_range", "must be a number that fits into 64 bits of floating point")
+		}
+	case array:
+		var all []json.RawMessage
+		if err := json.Unmarshal(raw, &all); err != nil { // cannot be: the whole body is valid JSON
+			f.wrong.add(path, codeWrongType, "cannot be read")
+		}
+		for i, e := range all {
+			f.inspect(e, element(path, i))
+		}
+	case object:
+		in, err := openObject(raw, path+".", f.wrong)
+		if err != nil { // cannot be: the whole body is valid JSON
+			f.wrong.add(path, codeWrongType, "cannot be read")
+			return
+		}
+		for _, name := range in.names {
+			if strings.ContainsRune(name, 0) || strings.ContainsRune(name, utf8.RuneError) {
+				f.wrong.add(path, "invalid_name", "names must be valid UTF-8 without U+0000")
+				continue
+			}
+			f.inspect(in.values[name], path+"."+shorten(name))
+		}
+	case boolean, null:
+	}
+}
+
+// secrets returns an object of strings, of which null removes one; nil when it is
+// not there.
+func (f *fields) secrets(name string) map[string]*secret.Value {
+	raw := f.take(name, object)
+	if raw == nil {
+		return nil
+	}
+	in := f.enter(raw, f.path+name)
+	all := make(map[string]*secret.Value, len(in.names))
+	for _, member := range in.names {
+		all[member] = (*secret.Value)(in.optionalText(member))
 	}
 	return all
 }

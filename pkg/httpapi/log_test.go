@@ -25,7 +25,7 @@ func TestOneLinePerRequest(t *testing.T) {
 		"by id":     {call{method: "GET", path: "/api/v1/organizations/x", key: key}, map[string]any{"level": "INFO", "method": "GET", "route": "/api/v1/organizations/:id", "status": 404.0, "key_name": "crm", "code": "not_found"}},
 		"invalid":   {call{method: "POST", path: "/api/v1/organizations/", key: bootstrapKey, body: "{}"}, map[string]any{"level": "INFO", "method": "POST", "route": "/api/v1/organizations/", "status": 422.0, "key_name": "bootstrap", "code": "validation_failed"}},
 		"bad key":   {call{method: "GET", path: "/api/v1/organizations", key: "snk_"}, map[string]any{"level": "WARN", "method": "GET", "route": "/api/v1/organizations", "status": 401.0, "code": "unauthenticated", "error": access.ErrUnknown.Error()}},
-		"forbidden": {call{method: "GET", path: "/api/v1/webhooks/endpoints", key: key}, map[string]any{"level": "WARN", "method": "GET", "route": "/api/v1/webhooks/endpoints", "status": 403.0, "key_name": "crm", "code": "forbidden"}},
+		"forbidden": {call{method: "POST", path: "/api/v1/webhooks/endpoints", key: key}, map[string]any{"level": "WARN", "method": "POST", "route": "/api/v1/webhooks/endpoints", "status": 403.0, "key_name": "crm", "code": "forbidden"}},
 		"no path":   {call{method: "GET", path: "/secret-in-a-path"}, map[string]any{"level": "INFO", "method": "GET", "route": "", "status": 404.0, "code": "not_found"}},
 	}
 	for name, tt := range tests {

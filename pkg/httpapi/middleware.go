@@ -100,6 +100,8 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 		c.Set(principalKey, principal)
+		actor := access.Actor{Principal: principal, RequestID: c.Response().Header().Get(echo.HeaderXRequestID)}
+		c.SetRequest(c.Request().WithContext(access.WithActor(c.Request().Context(), actor)))
 		return next(c)
 	}
 }

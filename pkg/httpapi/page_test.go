@@ -18,10 +18,11 @@ var collections = map[string]func(i int) string{
 		return fmt.Sprintf(`{"name":"%d","domain":"n%d.example.com","primary_contact_email":"a@example.com"}`, i, i)
 	},
 	endpointsPath: func(i int) string { return fmt.Sprintf(`{"name":"%d","url":%q,"events":["*"]}`, i, hook) },
+	keysPath:      func(i int) string { return fmt.Sprintf(`{"name":"%d","role":"viewer"}`, i) },
 }
 
 // A row that comes in while somebody pages may turn up on a later page: its id may be
-// of the millisecond of a row that was already shown, and is in no order with it.
+// of the microsecond of a row that was already shown, and is in no order with it.
 func TestPagesHoldEveryRowOnceWhileRowsComeIn(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -48,7 +49,7 @@ func TestPagesHoldEveryRowOnceWhileRowsComeIn(t *testing.T) {
 	}
 }
 
-// Rows of one transaction are of one millisecond, and only their ids tell them apart.
+// Rows of one transaction are of one instant, and only their ids tell them apart.
 func TestPagesHoldEveryRowOfOneMillisecondOnce(t *testing.T) {
 	t.Parallel()
 	const rows = 5

@@ -13,6 +13,8 @@ const (
 	base              = "/api/v1"
 	organizationsPath = base + "/organizations"
 	endpointsPath     = base + "/webhooks/endpoints"
+	keysPath          = base + "/api-keys"
+	trailPath         = base + "/audit-log"
 )
 
 // route is one line of the API's table of contents.
@@ -29,12 +31,26 @@ func (s *Server) routes() []route {
 		{http.MethodPost, organizationsPath + "/", access.Admin, create},
 		{http.MethodPost, base + "/super-admin/organizations/", access.SuperAdmin, create},
 		{http.MethodPost, base + "/organization-crud/organizations/", access.Admin, taking(onboardingFields, s.onboard)},
-		{http.MethodGet, organizationsPath + "/", access.Admin, listing("organizations", s.organizations.List, organizationItem)},
-		{http.MethodGet, organizationsPath + "/:id", access.Admin, byID(s.getOrganization)},
+		{http.MethodGet, organizationsPath + "/", access.Viewer, listing("organizations", s.organizations.List, organizationItem)},
+		{http.MethodGet, organizationsPath + "/:id", access.Viewer, byID(s.getOrganization)},
 
 		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},
-		{http.MethodGet, endpointsPath, access.SuperAdmin, listing("endpoints", s.endpoints.List, endpointItem)},
-		{http.MethodGet, endpointsPath + "/:id", access.SuperAdmin, byID(s.getEndpoint)},
+		{http.MethodGet, endpointsPath, access.Viewer, filtered("endpoints", endpointFilter, s.endpoints.List, endpointItem)},
+		{http.MethodGet, endpointsPath + "/:id", access.Viewer, byID(showing(s.endpoints.Get))},
+		{http.MethodPatch, endpointsPath + "/:id", access.SuperAdmin, changing(endpointPatch, s.updateEndpoint)},
+		{http.MethodDelete, endpointsPath + "/:id", access.SuperAdmin, deleting(s.endpoints.Delete)},
+		{http.MethodPost, endpointsPath + "/:id/enable", access.SuperAdmin, byID(showing(s.endpoints.Enable))},
+		{http.MethodPost, endpointsPath + "/:id/disable", access.SuperAdmin, byID(showing(s.endpoints.Disable))},
+		{http.MethodPost, endpointsPath + "/:id/pause", access.SuperAdmin, byID(showing(s.endpoints.Pause))},
+		{http.MethodPost, endpointsPath + "/:id/resume", access.SuperAdmin, byID(showing(s.endpoints.Resume))},
+		{http.MethodPost, endpointsPath + "/:id/rotate-secret", access.SuperAdmin, optional(changing(rotationFields, s.rotateSecret))},
+
+		{http.MethodPost, keysPath, access.SuperAdmin, taking(keyFields, s.createKey)},
+		{http.MethodGet, keysPath, access.SuperAdmin, listing("api-keys", s.keys.List, keyItem)},
+		{http.MethodGet, keysPath + "/:id", access.SuperAdmin, byID(s.getKey)},
+		{http.MethodDelete, keysPath + "/:id", access.SuperAdmin, removing(s.keys.Revoke)},
+
+		{http.MethodGet, trailPath, access.SuperAdmin, filtered("audit-log", trailFilter, s.trail.List, trailItem)},
 	}
 }
 

@@ -31,12 +31,14 @@ const (
 	maxHeaderBytes    = 32 << 10
 )
 
-// Options are what the API stands on. All are required.
+// Options are what the API stands on. All but RateLimit are required.
 type Options struct {
 	Organizations *organization.Store
 	Endpoints     *endpoint.Store
 	Keys          *access.Keys
+	Trail         *access.Trail
 	Log           *slog.Logger
+	RateLimit     int // requests per second and caller; 0: no limit
 }
 
 // Server is the API.
@@ -44,17 +46,23 @@ type Server struct {
 	organizations *organization.Store
 	endpoints     *endpoint.Store
 	keys          *access.Keys
+	trail         *access.Trail
+	limits        limits
 	log           *slog.Logger
 	echo          *echo.Echo
 }
 
 // New makes the API, with every route mounted.
 func New(o Options) *Server {
-	s := &Server{organizations: o.Organizations, endpoints: o.Endpoints, keys: o.Keys, log: o.Log, echo: echo.New()}
+	s := &Server{
+		organizations: o.Organizations, endpoints: o.Endpoints, keys: o.Keys, trail: o.Trail,
+		limits: limits{perSecond: o.RateLimit}, log: o.Log, echo: echo.New(),
+	}
 	s.echo.Logger.SetOutput(io.Discard) // requests are logged by observe
 	s.echo.IPExtractor = echo.ExtractIPDirect()
-	s.echo.Use(s.observe, recoverPanic, s.authenticate)
+	s.echo.Use(s.observe, recoverPanic, s.authenticate, s.limit)
 	s.mount(s.routes())
+	s.mountDocuments()
 	return s
 }
 

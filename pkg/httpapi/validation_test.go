@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,7 +12,7 @@ import (
 // bad holds values that each documented field refuses, beside those of another
 // type; nil: the field has no values but true and false to refuse.
 var badOrganization = map[string][]any{
-	"name":                  {"", " ", strings.Repeat("a", 201), "a\nb", "a\x00b"},
+	"name":                  {"", " ", " a", strings.Repeat("a", 201), "a\nb", "a\x00b"},
 	"display_name":          {"", strings.Repeat("a", 201), "a\x00b"},
 	"domain":                {"", "localhost", "a b.com", "http://example.com", "example.com/x", "-a.com", strings.Repeat("a.", 200) + "com"},
 	"primary_contact_email": {"", "a", "a@", "@b.com", "a@b@c.com", "A <a@b.com>", "a\r\nBcc: x@y.com", strings.Repeat("a", 300) + "@b.com"},
@@ -37,11 +38,58 @@ var badEndpoint = map[string][]any{
 	"max_concurrency": {0, -1, 1001},
 	"ordering":        {"", "Organization", "strict"},
 
+	"metadata": {
+		[]any{},
+		"{}",
+		map[string]any{"a": "\x00"},
+		map[string]any{"a\x00": 1},
+		map[string]any{"a": []any{map[string]any{"b": json.Number("1e400")}}},
+		map[string]any{"a": json.Number("1e-400")},
+		map[string]any{"a": strings.Repeat("a", 16<<10)},
+	},
+	"headers": {
+		[]any{},
+		map[string]any{"Host": "x"},
+		map[string]any{"x-sonicus-event": "x"},
+		map[string]any{"a b": "x"},
+		map[string]any{"X-A": "b\r\nX-C: d"},
+		map[string]any{"X-A": "\x00"},
+		map[string]any{"X-A": 1},
+		map[string]any{"X-A": "x", "x-a": "y"},
+		map[string]any{"X-A": "********"},
+		map[string]any{strings.Repeat("a", 65): "x"},
+		manyHeaders(21),
+	},
+	"authentication": {
+		[]any{},
+		"Bearer x",
+		map[string]any{},
+		map[string]any{"type": "digest"},
+		map[string]any{"type": "basic", "username": "a"},
+		map[string]any{"type": "bearer"},
+		map[string]any{"type": "basic", "username": "a:b", "password": "c"},
+		map[string]any{"type": "basic", "username": "a", "password": "c\r\n"},
+		map[string]any{"type": "basic", "username": "a", "password": "c", "token": "d"},
+		map[string]any{"type": "bearer", "token": "a b"},
+		map[string]any{"type": "bearer", "token": ""},
+		map[string]any{"type": "bearer", "token": "a\r\nX-B: c"},
+		map[string]any{"type": "bearer", "token": strings.Repeat("a", 4090)},
+		map[string]any{"type": "bearer", "token": "a", "x": 1},
+	},
+
 	"breaker_failures":         {-1, 1001},
 	"breaker_max_open_seconds": {0, -1, 86_401},
 }
 
 var badAdmin = map[string][]any{"email": {"", "a", "a@"}, "full_name": {"", strings.Repeat("a", 201)}}
+
+func manyHeaders(n int) map[string]any {
+	all := map[string]any{}
+	for i := range n {
+		all[fmt.Sprintf("X-%d", i)] = "x"
+	}
+	return all
+}
 
 func goodOrganization() map[string]any {
 	return map[string]any{"name": "A", "domain": "a.example.com", "primary_contact_email": "a@example.com"}
@@ -78,7 +126,7 @@ func TestEveryFieldIsValidatedUnderItsName(t *testing.T) {
 	}
 	for _, s := range subjects {
 		for _, field := range slices.Sorted(maps.Keys(s.bad)) {
-			for _, value := range append(slices.Clone(s.bad[field]), map[string]any{}) {
+			for _, value := range append(slices.Clone(s.bad[field]), []any{[]any{}}) {
 				body, err := json.Marshal(s.with(field, value))
 				if err != nil {
 					t.Fatal(err)

@@ -2,13 +2,17 @@ package organization_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"net"
 	"net/url"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
+	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 	"github.com/sonicus/webhooks/pkg/problem"
 )
@@ -56,6 +60,48 @@ func TestCommitWithoutAnAnswer(t *testing.T) {
 				t.Errorf("%d cuts; %s", cut.Load(), diff)
 			}
 		})
+	}
+}
+
+// The same holds for every change of an endpoint.
+func TestChangeWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(context.Context, *endpoint.Store, uuid.UUID) error{
+		"update": func(ctx context.Context, s *endpoint.Store, id uuid.UUID) error {
+			_, err := s.Update(ctx, id, nil, endpoint.Patch{New: endpoint.New{Name: "ERP"}, Given: []string{"name"}})
+			return err
+		},
+		"delete": func(ctx context.Context, s *endpoint.Store, id uuid.UUID) error { return s.Delete(ctx, id, nil) },
+		"rotate_secret": func(ctx context.Context, s *endpoint.Store, id uuid.UUID) error {
+			_, err := s.RotateSecret(ctx, id, endpoint.Rotation{})
+			return err
+		},
+	} {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, done %v", name, after), func(t *testing.T) {
+				t.Parallel()
+				f, cut := setUpBehindCutter(t, after)
+				id := uuid.New()
+				if _, err := f.db.ExecContext(t.Context(), `INSERT INTO sonicus.endpoints (id, url, name, events, created_at, updated_at)
+					VALUES ($1, 'http://127.0.0.1:1/', 'CRM', '["*"]', now(), now())`, id); err != nil {
+					t.Fatal(err)
+				}
+				err := change(t.Context(), f.endpoints, id)
+				if after && err != nil {
+					t.Error(err)
+				}
+				if !after {
+					if p := problemOf(t, err); p.Code != "commit_unknown" {
+						t.Errorf("got %v", err)
+					}
+				}
+				var recorded int
+				err = f.db.GetContext(t.Context(), &recorded, `SELECT count(*) FROM sonicus.audit_log WHERE action = 'endpoint.' || $1`, name)
+				if err != nil || cut.Load() != 1 || (recorded == 1) != after {
+					t.Errorf("%d cuts, %d rows in the audit trail, %v", cut.Load(), recorded, err)
+				}
+			})
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/outbox"
@@ -74,11 +75,29 @@ func (s *Store) onboard(ctx context.Context, tx *sqlx.Tx, now time.Time, done *O
 		}
 		done.Endpoints = append(done.Endpoints, made)
 	}
-	ev, err := o.created(now, &event.User{ID: u.ID, Email: u.Email, FullName: u.FullName})
+	ev, err := o.created(now, u.payload())
 	if err != nil {
 		return nil, err
 	}
-	return onboarding.Publish(ctx, tx, ev, u.ID, u.OrganizationID, u.Email, u.FullName, u.Role, u.CreatedAt, u.UpdatedAt)
+	told, err := onboarding.Publish(ctx, tx, ev, u.ID, u.OrganizationID, u.Email, u.FullName, u.Role, u.CreatedAt, u.UpdatedAt)
+	if err != nil {
+		return nil, err
+	}
+	return told, access.Record(ctx, tx, now, o.change("organization.onboard", done.shown()))
+}
+
+// shown is an onboarding as the audit trail keeps it. The endpoints are there by
+// their ids alone: each has an entry of its own.
+func (d *Onboarded) shown() any {
+	endpoints := []uuid.UUID{}
+	for _, e := range d.Endpoints {
+		endpoints = append(endpoints, e.ID)
+	}
+	return struct {
+		Organization event.Organization `json:"organization"`
+		AdminUser    *event.User        `json:"admin_user"`
+		Endpoints    []uuid.UUID        `json:"webhook_endpoints"`
+	}{d.Organization.payload(), d.AdminUser.payload(), endpoints}
 }
 
 // onboarding writes the first user and publishes the event in one statement.

@@ -70,6 +70,11 @@ func (o Organization) payload() event.Organization {
 	}
 }
 
+// payload is the user as events carry it.
+func (u User) payload() *event.User {
+	return &event.User{ID: u.ID, Email: u.Email, FullName: u.FullName}
+}
+
 // inUTC changes the zone of what the driver read, not the instants.
 func (o Organization) inUTC() Organization {
 	o.CreatedAt, o.UpdatedAt = o.CreatedAt.UTC(), o.UpdatedAt.UTC()

@@ -48,7 +48,7 @@ func setUpWith(t *testing.T, db *sqlx.DB, policy webhook.Policy) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{db: db, endpoints: endpoint.NewStore(db, webhook.NewGuard(policy), box)}
+	f := &fixture{db: db, endpoints: endpoint.NewStore(db, webhook.NewGuard(policy), box, nil)}
 	f.organizations = organization.NewStore(db, f.endpoints, f.committed)
 	return f
 }

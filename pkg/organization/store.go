@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/outbox"
@@ -34,7 +35,7 @@ func NewStore(db *sqlx.DB, endpoints *endpoint.Store, committed func(endpoints [
 }
 
 // Create writes an organization together with its organization.created event and
-// the deliveries of that. Problems: Invalid names every bad field; Conflict
+// the deliveries of that, and an entry in the audit trail. Problems: Invalid names every bad field; Conflict
 // (domain_taken); Unavailable while the database is away, with the code
 // commit_unknown when it cannot be told whether the organization exists.
 func (s *Store) Create(ctx context.Context, n New) (Organization, error) {
@@ -47,7 +48,11 @@ func (s *Store) Create(ctx context.Context, n New) (Organization, error) {
 		if err != nil {
 			return nil, err
 		}
-		return creating.Publish(ctx, tx, ev, o.values()...)
+		told, err := creating.Publish(ctx, tx, ev, o.values()...)
+		if err != nil {
+			return nil, err
+		}
+		return told, access.Record(ctx, tx, now, o.change("organization.create", o.payload()))
 	})
 	if err != nil {
 		return Organization{}, err
@@ -110,6 +115,11 @@ func (o Organization) values() []any {
 // created is the event that tells of o; admin is nil unless it came by onboarding.
 func (o Organization) created(now time.Time, admin *event.User) (event.Envelope, error) {
 	return event.NewOrganizationCreated(postgres.NewID(now), now, o.payload(), admin)
+}
+
+// change is what the audit trail tells of a new organization.
+func (o Organization) change(action string, made any) access.Change {
+	return access.Change{Action: action, ObjectType: "organization", ObjectID: o.ID, After: made}
 }
 
 // explain turns the state of the database into a problem that callers may see.

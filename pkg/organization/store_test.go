@@ -108,6 +108,7 @@ func TestFailureAtAnyStepLeavesNothing(t *testing.T) {
 		"event":        `ALTER TABLE sonicus.events ADD CONSTRAINT broken CHECK (false) NOT VALID`,
 		"delivery":     `ALTER TABLE sonicus.deliveries ADD CONSTRAINT broken CHECK (false) NOT VALID`,
 		"queue":        `ALTER TABLE sonicus.queue ADD CONSTRAINT broken CHECK (false) NOT VALID`,
+		"trail":        `ALTER TABLE sonicus.audit_log ADD CONSTRAINT broken CHECK (false) NOT VALID`,
 		"commit":       refuse + `CREATE CONSTRAINT TRIGGER late AFTER INSERT ON sonicus.organizations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,9 +39,8 @@ func Arrivals(ctx context.Context, db *sqlx.DB, within time.Duration) ([]Work, e
 	return find(ctx, db, "arrivals", arrivals, within.Seconds())
 }
 
-// sweep goes from lane to lane by one index probe each. Only lanes that can be
-// claimed from within the next $1 seconds come back.
-const sweep = `
+// walk goes from lane to lane by one index probe each; since is what is due first.
+const walk = `
 WITH RECURSIVE lane (retry, endpoint_id, since) AS (
     (SELECT q.retry, q.endpoint_id, q.due_at FROM sonicus.queue q ORDER BY q.retry, q.endpoint_id, q.due_at LIMIT 1)
     UNION ALL
@@ -54,7 +53,10 @@ WITH RECURSIVE lane (retry, endpoint_id, since) AS (
         ORDER BY q.retry, q.endpoint_id, q.due_at
         LIMIT 1
     ) next
-)
+)`
+
+// sweep returns the lanes that can be claimed from within the next $1 seconds.
+const sweep = walk + `
 SELECT lane.endpoint_id, lane.retry, first.due_at AS since,
        extract(epoch FROM greatest(first.due_at, l.breaker_until, statement_timestamp()) - statement_timestamp()) AS due_in
 FROM lane

@@ -129,3 +129,14 @@ func saveHealth(ctx context.Context, tx *sqlx.Tx, all []health) error {
 	}
 	return nil
 }
+
+// HoldLane locks what is known of how an endpoint does, until the caller's
+// transaction ends. Whoever changes the endpoint too does this first: those who
+// settle write health first, and may then switch the endpoint off.
+func HoldLane(ctx context.Context, tx *sqlx.Tx, endpoint uuid.UUID) error {
+	_, err := tx.ExecContext(ctx, `SELECT FROM sonicus.lanes WHERE endpoint_id = $1 FOR NO KEY UPDATE`, endpoint)
+	if err != nil {
+		return fmt.Errorf("lock lane: %w", err)
+	}
+	return nil
+}

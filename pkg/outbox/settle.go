@@ -14,10 +14,14 @@ import (
 // state of the deliveries, and the queue. It returns the deliveries whose result
 // came late, after the lease had been taken over; nothing else of them changes.
 // Settling the same results again changes nothing. [Promote] belongs into the same
-// transaction.
+// transaction. Results that are Retrying become Failed in place when their endpoint
+// has been deleted ([EndpointDeleted]).
 //
 // dispatcher names the process in the log of attempts.
 func Settle(ctx context.Context, tx *sqlx.Tx, dispatcher string, results []Result) ([]uuid.UUID, error) {
+	if err := abandonRetries(ctx, tx, results); err != nil {
+		return nil, fmt.Errorf("settle: %w", err)
+	}
 	var c columns
 	for _, r := range results {
 		c.add(r)

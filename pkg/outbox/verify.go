@@ -75,11 +75,17 @@ var invariants = []struct{ rule, query string }{
 		"a delivery that waits for its turn has another one before it",
 		`SELECT q.delivery_id FROM sonicus.queue q
 		 WHERE q.due_at IS NULL AND NOT EXISTS (SELECT FROM sonicus.queue p WHERE p.endpoint_id = q.endpoint_id
-		                                        AND p.organization_id = q.organization_id AND p.position < q.position)`,
+		                                        AND p.organization_id = q.organization_id AND p.position < q.position)
+		   AND NOT EXISTS (SELECT FROM sonicus.endpoints e WHERE e.id = q.endpoint_id AND e.deleted_at IS NOT NULL)`,
 	},
 	{
 		"an endpoint has its lane",
 		`SELECT e.id FROM sonicus.endpoints e LEFT JOIN sonicus.lanes l ON l.endpoint_id = e.id WHERE l.endpoint_id IS NULL`,
+	},
+	{
+		"only deliveries to deleted endpoints have failed as endpoint_deleted",
+		`SELECT d.id FROM sonicus.deliveries d LEFT JOIN sonicus.endpoints e ON e.id = d.endpoint_id
+		 WHERE d.failure_reason = 'endpoint_deleted' AND e.deleted_at IS NULL`,
 	},
 }
 

@@ -29,6 +29,8 @@ func TestVerifyFindsBrokenBooks(t *testing.T) {
 		{"first attempt among the retries", `UPDATE sonicus.queue SET retry = true WHERE NOT retry`, 8},
 		{"waiting for nothing", `UPDATE sonicus.queue SET due_at = NULL, organization_id = gen_random_uuid(), position = 1 WHERE retry`, 9},
 		{"endpoint that is never sent to", `DELETE FROM sonicus.lanes`, 10},
+		{"given up for an endpoint that is there", `WITH q AS (DELETE FROM sonicus.queue WHERE retry RETURNING delivery_id)
+			UPDATE sonicus.deliveries d SET status = 'failed', failure_reason = 'endpoint_deleted' FROM q WHERE d.id = q.delivery_id`, 11},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -52,7 +54,7 @@ func TestVerifyFindsBrokenBooks(t *testing.T) {
 			}
 		})
 	}
-	if len(rules) != 11 {
-		t.Errorf("%d invariants, 11 are tested here", len(rules))
+	if len(rules) != 12 {
+		t.Errorf("%d invariants, 12 are tested here", len(rules))
 	}
 }

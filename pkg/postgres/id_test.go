@@ -17,9 +17,10 @@ func TestIDsCarryTheirTimeAndSortByIt(t *testing.T) {
 	if id.Version() != 7 || id.Variant() != uuid.RFC4122 || id.String()[:13] != "017f22e2-79b0" {
 		t.Errorf("%s is no uuidv7 of %s", id, at)
 	}
-	later := postgres.NewID(at.Add(time.Millisecond))
-	if bytes.Compare(id[:], later[:]) >= 0 {
-		t.Errorf("%s does not sort before %s", id, later)
+	for _, after := range []time.Duration{time.Microsecond, 999 * time.Microsecond, time.Millisecond} {
+		if later := postgres.NewID(at.Add(after)); bytes.Compare(id[:], later[:]) >= 0 {
+			t.Errorf("%s does not sort before %s", id, later)
+		}
 	}
 	if id == postgres.NewID(at) {
 		t.Error("two ids of one instant are equal")

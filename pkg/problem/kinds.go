@@ -53,6 +53,11 @@ func MethodNotAllowed() *Error {
 	return &Error{Kind: KindMethodNotAllowed, Code: "method_not_allowed", Detail: "This method is not allowed here."}
 }
 
+// PreconditionFailed reports that what was to be changed is not as the caller saw it.
+func PreconditionFailed(detail string) *Error {
+	return &Error{Kind: KindPreconditionFailed, Code: "precondition_failed", Detail: detail}
+}
+
 // TooLarge reports a body, or what would follow from it, over a limit.
 func TooLarge(detail string) *Error {
 	return &Error{Kind: KindTooLarge, Code: "too_large", Detail: detail}

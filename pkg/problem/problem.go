@@ -14,18 +14,19 @@ type Kind string
 
 // The kinds, with the HTTP status that the API answers for each.
 const (
-	KindMalformed        Kind = "malformed"          // 400: the body cannot be read at all
-	KindUnauthenticated  Kind = "unauthenticated"    // 401: no or bad credentials
-	KindForbidden        Kind = "forbidden"          // 403: known caller, not allowed
-	KindNotFound         Kind = "not_found"          // 404: no such thing, or not for this caller
-	KindMethodNotAllowed Kind = "method_not_allowed" // 405: the path exists, the method does not
-	KindConflict         Kind = "conflict"           // 409: collides with what is stored
-	KindTooLarge         Kind = "too_large"          // 413: the body or what follows from it is too big
-	KindUnsupportedMedia Kind = "unsupported_media"  // 415: not JSON, or compressed
-	KindInvalid          Kind = "invalid"            // 422: readable, but a value is not acceptable
-	KindTooMany          Kind = "too_many"           // 429: rate limit
-	KindInternal         Kind = "internal"           // 500: our fault
-	KindUnavailable      Kind = "unavailable"        // 503: try again later
+	KindMalformed          Kind = "malformed"           // 400: the body cannot be read at all
+	KindUnauthenticated    Kind = "unauthenticated"     // 401: no or bad credentials
+	KindForbidden          Kind = "forbidden"           // 403: known caller, not allowed
+	KindNotFound           Kind = "not_found"           // 404: no such thing, or not for this caller
+	KindMethodNotAllowed   Kind = "method_not_allowed"  // 405: the path exists, the method does not
+	KindConflict           Kind = "conflict"            // 409: collides with what is stored
+	KindPreconditionFailed Kind = "precondition_failed" // 412: not the version that the caller has seen
+	KindTooLarge           Kind = "too_large"           // 413: the body or what follows from it is too big
+	KindUnsupportedMedia   Kind = "unsupported_media"   // 415: not JSON, or compressed
+	KindInvalid            Kind = "invalid"             // 422: readable, but a value is not acceptable
+	KindTooMany            Kind = "too_many"            // 429: rate limit
+	KindInternal           Kind = "internal"            // 500: our fault
+	KindUnavailable        Kind = "unavailable"         // 503: try again later
 )
 
 // CodeValidationFailed is the code of an Invalid error that has several fields.

@@ -65,7 +65,7 @@ func TestEveryConstructorHasItsKind(t *testing.T) {
 	for _, p := range []*problem.Error{
 		problem.Malformed("invalid_json", "Not JSON."), problem.Unauthenticated(), problem.Forbidden("Super admins only."),
 		problem.NotFound("endpoint"), problem.MethodNotAllowed(), problem.Conflict("domain_taken", "domain", "is taken"),
-		problem.Conflict("in_progress", "", "is running"), problem.TooLarge("Over 1 MiB."), problem.UnsupportedMedia("Send JSON."),
+		problem.Conflict("in_progress", "", "is running"), problem.PreconditionFailed("Read it again."), problem.TooLarge("Over 1 MiB."), problem.UnsupportedMedia("Send JSON."),
 		problem.TooMany(2*time.Second, "Slow down."),
 	} {
 		got = append(got, *p)
@@ -78,6 +78,7 @@ func TestEveryConstructorHasItsKind(t *testing.T) {
 		{Kind: problem.KindMethodNotAllowed, Code: "method_not_allowed", Detail: "This method is not allowed here."},
 		{Kind: problem.KindConflict, Code: "domain_taken", Detail: "is taken", Fields: []problem.Field{{Field: "domain", Code: "domain_taken", Detail: "is taken"}}},
 		{Kind: problem.KindConflict, Code: "in_progress", Detail: "is running"},
+		{Kind: problem.KindPreconditionFailed, Code: "precondition_failed", Detail: "Read it again."},
 		{Kind: problem.KindTooLarge, Code: "too_large", Detail: "Over 1 MiB."},
 		{Kind: problem.KindUnsupportedMedia, Code: "unsupported_media_type", Detail: "Send JSON."},
 		{Kind: problem.KindTooMany, Code: "rate_limited", Detail: "Slow down.", RetryAfter: 2 * time.Second},

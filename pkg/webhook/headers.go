@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -46,7 +47,8 @@ func headers(r Request, now time.Time, v *headerValues) http.Header {
 	all := string(strconv.AppendInt(texts, now.Unix(), 10))
 	event := v.add(all[:36])
 
-	h := make(http.Header, headerCount)
+	h := make(http.Header, headerCount+len(r.Target.custom))
+	maps.Copy(h, r.Target.custom)
 	h["Content-Type"] = contentType
 	h["User-Agent"] = userAgent
 	h["Accept-Encoding"] = acceptEncoding

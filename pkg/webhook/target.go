@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"net/http"
 	"net/url"
 
 	"github.com/sonicus/webhooks/pkg/signature"
@@ -15,6 +16,7 @@ type Target struct {
 	refused error    // why nothing is sent there
 	url     *url.URL // shared by all requests, which only read it
 	signers []*signature.Signer
+	custom  http.Header // likewise
 }
 
 // Target prepares rawURL, as Guard.CheckURL returned it, and the signing keys, the

@@ -155,6 +155,7 @@ func (d *demo) invite() {
 It is up; Ctrl-C stops it and throws the data away.
 
     API         %s
+    docs        %s/docs
     health      %s/readyz  %s/readyz
     logs        %s
     SQL         %s
@@ -162,7 +163,7 @@ It is up; Ctrl-C stops it and throws the data away.
 In another terminal:
 
     export TOKEN=%s
-`, d.api, d.admin[0], d.admin[1], d.logs, d.shownDatabase(), d.token)
+`, d.api, d.api, d.admin[0], d.admin[1], d.logs, d.shownDatabase(), d.token)
 	fmt.Println(commands(d.api))
 	fmt.Printf(`
 To run bin/api and bin/dispatcher against it by hand:

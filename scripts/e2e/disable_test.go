@@ -91,7 +91,8 @@ func TestGoneReceiverIsReported(t *testing.T) {
 	svc := start(t, quick(nil))
 	r := newReceiver(t, func(int, *http.Request) int { return http.StatusGone })
 	ops := newReceiver(t, nil)
-	id := svc.endpoint(r.URL, map[string]any{"events": []string{"organization.*"}})
+	// Not all at once: some are to be left when the first answer is recorded.
+	id := svc.endpoint(r.URL, map[string]any{"events": []string{"organization.*"}, "rate_limit": 100})
 	svc.endpoint(ops.URL, map[string]any{"events": []string{"webhook.endpoint.disabled"}})
 	newPublisher(svc).mustPublish(1, organizations(deliveries)...)
 	svc.dispatcher()

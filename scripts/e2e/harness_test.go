@@ -141,6 +141,7 @@ func (s *service) dispatcher() *process {
 // process is a running program and what it has logged.
 type process struct {
 	t     *testing.T
+	name  string // api or dispatcher
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when it has
 	err   error         // its exit, once ended
@@ -153,7 +154,7 @@ type process struct {
 // would; its log is shown if the test has failed.
 func (s *service) process(name string, args ...string) *process {
 	s.t.Helper()
-	p := &process{t: s.t, cmd: exec.Command(filepath.Join(home, "bin", name), args...), ended: make(chan struct{})}
+	p := &process{t: s.t, name: name, cmd: exec.Command(filepath.Join(home, "bin", name), args...), ended: make(chan struct{})}
 	p.cmd.Env = s.env
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -293,6 +294,9 @@ func (s *service) call(method, path string, body any) (status int, answer map[st
 	got, err := io.ReadAll(res.Body)
 	if err != nil {
 		return 0, nil, err
+	}
+	if len(got) == 0 {
+		return res.StatusCode, nil, nil
 	}
 	return res.StatusCode, answer, json.Unmarshal(got, &answer)
 }

@@ -109,7 +109,8 @@ func TestPollFindsRetriesAndOrderedDeliveriesWithoutHints(t *testing.T) {
 // metric reads one of a program's counters.
 func (p *process) metric(name string) int {
 	p.t.Helper()
-	res, err := http.Get("http://" + p.field("dispatcher started", "admin_address") + "/metrics")
+	started := map[string]string{"api": "api ready", "dispatcher": "dispatcher started"}[p.name]
+	res, err := http.Get("http://" + p.field(started, "admin_address") + "/metrics")
 	if err != nil {
 		p.t.Fatal(err)
 	}

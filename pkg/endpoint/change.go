@@ -1,0 +1,102 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sonicus/webhooks/pkg/access"
+	"github.com/sonicus/webhooks/pkg/outbox"
+	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/problem"
+)
+
+// Versions are those of which an endpoint must have one for a change to be made;
+// nil: whichever it has.
+type Versions []int64
+
+func (v Versions) include(version int64) bool { return v == nil || slices.Contains(v, version) }
+
+// change is what one write does to the row of an endpoint; now is the transaction's
+// time, before the endpoint as it was, which nobody else can change meanwhile.
+type change func(tx *sqlx.Tx, now time.Time, before Endpoint) error
+
+// write makes a change in a transaction of its own, together with its row in the
+// audit trail, and returns the endpoint as it is then. A change that leaves the row
+// alone is not recorded. Problems: NotFound, also for an endpoint that is deleted;
+// PreconditionFailed for a version that is not among expected; Unavailable as for
+// [Store.Create]; and those of apply.
+func (s *Store) write(ctx context.Context, id uuid.UUID, action string, expected Versions, apply change) (Endpoint, error) {
+	var after row
+	err := postgres.InTx(ctx, s.db, func(tx *sqlx.Tx, now time.Time) error {
+		before, err := hold(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if !expected.include(before.Version) {
+			return problem.PreconditionFailed("The endpoint has been changed since. Read it again, and send its ETag in If-Match.")
+		}
+		if err := apply(tx, now, before); err != nil {
+			return err
+		}
+		if err := tx.GetContext(ctx, &after, selection+` WHERE e.id = $1`, id); err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		if after.Version == before.Version {
+			return nil
+		}
+		return after.record(ctx, tx, now, action, before)
+	})
+	if errors.Is(err, postgres.ErrCommitUnknown) && s.appears(ctx, id, after.Version) {
+		err = nil
+	}
+	if err != nil {
+		return Endpoint{}, explain(action+" endpoint", "It is not known whether the endpoint was changed. Look at it before trying again.", err)
+	}
+	s.committed([]uuid.UUID{id})
+	return after.endpoint()
+}
+
+// hold locks an endpoint against all other changes: its lane first and then its
+// row, as those do who settle, so that nobody can deadlock.
+func hold(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (Endpoint, error) {
+	if err := outbox.HoldLane(ctx, tx, id); err != nil {
+		return Endpoint{}, err
+	}
+	var r row
+	err := tx.GetContext(ctx, &r, selection+` WHERE e.id = $1 AND e.deleted_at IS NULL FOR NO KEY UPDATE OF e`, id)
+	if errors.Is(err, postgres.ErrNotFound) {
+		return Endpoint{}, problem.NotFound("endpoint")
+	}
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("lock: %w", err)
+	}
+	return r.endpoint()
+}
+
+// record writes what became of an endpoint into the audit trail.
+func (r row) record(ctx context.Context, tx *sqlx.Tx, now time.Time, action string, before Endpoint) error {
+	c := access.Change{Action: "endpoint." + action, ObjectType: "endpoint", ObjectID: r.ID, Before: before}
+	if r.DeletedAt == nil {
+		after, err := r.endpoint()
+		if err != nil {
+			return err
+		}
+		c.After = after
+	}
+	return access.Record(ctx, tx, now, c)
+}
+
+// appears looks, after a commit whose outcome is unknown, whether the version that
+// it would have made is there.
+func (s *Store) appears(ctx context.Context, id uuid.UUID, version int64) bool {
+	return postgres.Appears(ctx, func(ctx context.Context) error {
+		var found int64
+		return s.db.GetContext(ctx, &found, `SELECT 1 FROM sonicus.endpoints e WHERE e.id = $1 AND e.xmin::text::bigint = $2`, id, version)
+	})
+}

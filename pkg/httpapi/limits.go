@@ -1,0 +1,77 @@
+package httpapi
+
+import (
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+	"golang.org/x/time/rate"
+
+	"github.com/sonicus/webhooks/pkg/access"
+	"github.com/sonicus/webhooks/pkg/problem"
+)
+
+// generation is how long a caller is remembered at least. A bucket is full again
+// after a second, and then no other than a new one: forgetting it changes nothing.
+const generation = 2 * time.Second
+
+// limits bounds how often each caller may ask, with a bucket for one second's
+// requests. It remembers those who asked lately, and nobody else.
+type limits struct {
+	perSecond int // 0: no limit
+
+	mu            sync.Mutex
+	recent, older map[callerID]*rate.Limiter
+	begun         time.Time // when recent began to be filled
+}
+
+// callerID is a key, or somebody without one: the bootstrap key or the subject of JWTs.
+type callerID struct {
+	key  uuid.UUID
+	name string
+}
+
+// wait is how long a caller has to, 0 when it may go on. Only who may go on spends
+// anything.
+func (l *limits) wait(p access.Principal, now time.Time) time.Duration {
+	if l.perSecond == 0 {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	turn := l.bucket(callerID{p.KeyID, p.Name}, now).ReserveN(now, 1)
+	wait := turn.DelayFrom(now)
+	if wait > 0 {
+		turn.CancelAt(now)
+	}
+	return wait
+}
+
+// bucket finds a caller's own, and forgets those of two generations ago.
+func (l *limits) bucket(c callerID, now time.Time) *rate.Limiter {
+	if l.recent == nil || now.Sub(l.begun) >= generation {
+		l.recent, l.older, l.begun = map[callerID]*rate.Limiter{}, l.recent, now
+	}
+	b := l.recent[c]
+	if b == nil {
+		b = l.older[c]
+	}
+	if b == nil {
+		b = rate.NewLimiter(rate.Limit(l.perSecond), l.perSecond)
+	}
+	l.recent[c] = b
+	return b
+}
+
+// limit refuses who asks too often, before anything is read or done for it.
+func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if p, ok := c.Get(principalKey).(access.Principal); ok {
+			if wait := s.limits.wait(p, time.Now()); wait > 0 {
+				return problem.TooMany(wait, "Too many requests with this key. Try again later, or more slowly.")
+			}
+		}
+		return next(c)
+	}
+}
