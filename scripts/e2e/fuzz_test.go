@@ -1,0 +1,287 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+const (
+	fuzzWorkers = 6
+	fuzzShort   = 3000 // requests, unless SONICUS_FUZZ_REQUESTS says otherwise
+	crowd       = 20   // things of a collection; more are deleted as they come
+)
+
+// fuzzer asks the built api for everything that it describes, in good ways and in
+// bad ones, and compares every answer with the description.
+type fuzzer struct {
+	t          *testing.T
+	svc        *service
+	dispatcher *process
+	receiver   string // its URL
+	operations []operation
+	anyProblem *openapi3.SchemaRef
+	world      *world
+	client     *http.Client
+	fitting    sync.Map // digests of bodies that fit their schema
+
+	mu       sync.Mutex
+	answered map[string]int            // statuses, by the request id
+	asked    map[string]map[string]int // by operation and status
+	wrong    map[string]int            // how often, by what
+}
+
+// TestGeneratedRequestsAreAnsweredAsDescribed has SONICUS_FUZZ_REQUESTS and
+// SONICUS_FUZZ_SEED. Ids and secrets are the run's own, so a seed brings back
+// the same kinds of requests and not the same bytes.
+func TestGeneratedRequestsAreAnsweredAsDescribed(t *testing.T) {
+	t.Parallel()
+	seed, total := number(t, "SONICUS_FUZZ_SEED", rand.Uint64()), number(t, "SONICUS_FUZZ_REQUESTS", fuzzShort)
+	f := newFuzzer(t)
+	began := time.Now()
+	f.run(seed, total)
+	t.Logf("seed %d: %d requests of %d operations in %s", seed, len(f.answered), len(f.operations), time.Since(began).Round(time.Second))
+	for _, p := range []*process{f.svc.api, f.dispatcher} {
+		p.signal(syscall.SIGTERM)
+		if code := p.exitCode(); code != 0 {
+			t.Errorf("%s ended with %d", p.name, code)
+		}
+		f.checkLines(p)
+	}
+	f.checkRequests()
+	f.checkRows()
+	f.svc.booksAgree()
+	f.report(seed)
+}
+
+func number(t *testing.T, variable string, otherwise uint64) uint64 {
+	t.Helper()
+	s := os.Getenv(variable)
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
+}
+
+func newFuzzer(t *testing.T) *fuzzer {
+	t.Helper()
+	svc := start(t, quick(settings{"SONICUS_JWT_ALG": "HS256", "SONICUS_JWT_SECRET": tokenSecret, "SONICUS_JWT_AUDIENCE": "sonicus", "SONICUS_LOG_LEVEL": "debug"}))
+	dispatcher := svc.dispatcher()
+	var n atomic.Int64
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader([]int{204, 200, 500, 204, 404, 204, 204, 503}[n.Add(1)%8])
+	}))
+	t.Cleanup(receiver.Close)
+	doc, operations := describedBy(t, svc)
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: fuzzWorkers}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &fuzzer{
+		t: t, svc: svc, dispatcher: dispatcher, receiver: receiver.URL, operations: operations, anyProblem: doc.Components.Schemas["Problem"],
+		world: newWorld(operations),
+		client: &http.Client{
+			Transport: transport, Timeout: patience,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		answered: map[string]int{}, asked: map[string]map[string]int{}, wrong: map[string]int{},
+	}
+}
+
+// run asks; the first requests of all operations are good ones, so that there is
+// something to ask about.
+func (f *fuzzer) run(seed, total uint64) {
+	var next atomic.Uint64
+	var all sync.WaitGroup
+	for range fuzzWorkers {
+		all.Go(func() {
+			for n := next.Add(1); n <= total && f.t.Context().Err() == nil; n = next.Add(1) {
+				f.one(rand.New(rand.NewPCG(seed, n)), n)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (f *fuzzer) one(r *rand.Rand, n uint64) {
+	count := uint64(len(f.operations))
+	if n%50 == 0 {
+		f.knock(r)
+		return
+	}
+	q := f.ask(r, &f.operations[n%count])
+	if n > 5*count && r.IntN(10) < 7 {
+		for range 1 + r.IntN(3) {
+			f.spoil(r, &q)
+		}
+	}
+	q.body = f.local(q.body)
+	got, err := f.send(q)
+	if err == nil {
+		err = errors.Join(f.check(q, got), stays(q, got))
+	}
+	f.note(q, got, err)
+	if err == nil && got.status < 300 && q.op != nil {
+		f.keepUp(r, q, got)
+	}
+}
+
+// keepUp learns what there is now, and keeps collections small that can be: every
+// event is delivered to every endpoint.
+func (f *fuzzer) keepUp(r *rand.Rand, q question, got reply) {
+	path, _, _ := strings.Cut(q.path, "?")
+	if q.method == http.MethodDelete {
+		f.world.forget(path)
+		return
+	}
+	f.world.learn(r, path, got.header, got.body)
+	place := strings.TrimSuffix(q.op.path, "/") + "/"
+	for i := range f.operations {
+		o := &f.operations[i]
+		if q.method != http.MethodPost || o.method != http.MethodDelete || !strings.HasPrefix(o.path, place+"{") || strings.Count(o.path[len(place):], "/") > 0 {
+			continue
+		}
+		if old := f.world.crowded(strings.TrimSuffix(o.path, "/"), crowd); old != "" {
+			f.world.forget(old)
+			q := question{op: o, method: http.MethodDelete, path: old, header: http.Header{"Authorization": {"Bearer " + f.svc.token}}}
+			got, err := f.send(q)
+			if err == nil {
+				err = f.check(q, got)
+			}
+			f.note(q, got, err)
+		}
+	}
+}
+
+func (f *fuzzer) send(q question) (reply, error) {
+	req, err := http.NewRequestWithContext(context.WithoutCancel(f.t.Context()), q.method, f.svc.base, bytes.NewReader(q.body))
+	if err != nil {
+		return reply{}, err
+	}
+	req.URL = &url.URL{Scheme: "http", Host: req.URL.Host, Opaque: q.path}
+	req.Header = q.header
+	if q.chunked && len(q.body) > 0 {
+		req.ContentLength = -1
+	}
+	res, err := f.client.Do(req)
+	if err != nil {
+		if len(q.body) > 1<<20 {
+			return reply{status: http.StatusRequestEntityTooLarge}, nil // it was cut off before all was sent
+		}
+		return reply{}, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	return reply{res.StatusCode, res.Header, body}, err
+}
+
+// note keeps books, and shows the first requests that found something.
+func (f *fuzzer) note(q question, got reply, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := "what is not described"
+	if q.op != nil {
+		name = q.op.String()
+	}
+	if f.asked[name] == nil {
+		f.asked[name] = map[string]int{}
+	}
+	f.asked[name][strconv.Itoa(got.status)]++
+	if id := got.header.Get("X-Request-Id"); id != "" {
+		f.answered[id] = got.status
+	}
+	if err == nil {
+		return
+	}
+	what := name + ": " + changing.ReplaceAllString(err.Error(), "ID")
+	what = what[:min(len(what), 300)]
+	f.wrong[what]++
+	if f.wrong[what] <= 2 && len(f.wrong) <= 40 {
+		f.t.Errorf("%s: %v\nasked: %s\nanswer: %d %s", name, err, q, got.status, shortened(string(got.body)))
+	}
+}
+
+// checkLines: every line of a log is JSON, and none shows a secret.
+func (f *fuzzer) checkLines(p *process) {
+	secrets := []string{marker, f.svc.token, tokenSecret, "eyJhbGciOiJIUzI1NiJ9", password(f.t, f.svc.url)}
+	for _, line := range p.lines {
+		if !json.Valid([]byte(line)) {
+			f.t.Errorf("%s: a line of the log is not JSON: %q", p.name, line)
+		}
+		if slices.ContainsFunc(secrets, func(secret string) bool { return strings.Contains(line, secret) }) {
+			f.t.Errorf("%s: a secret is in the log: %s", p.name, line)
+		}
+	}
+}
+
+// checkRequests: every request has one line in the log, with its status.
+func (f *fuzzer) checkRequests() {
+	seen := map[string]int{}
+	for _, line := range f.svc.api.records("request") {
+		id, _ := line["request_id"].(string)
+		seen[id]++
+		if want, known := f.answered[id]; (known && line["status"] != float64(want)) || line["level"] == "ERROR" {
+			f.t.Errorf("answered %d, but logged %v", want, line)
+		}
+	}
+	for id := range f.answered {
+		if seen[id] != 1 {
+			f.t.Errorf("request %s has %d lines in the log", id, seen[id])
+		}
+	}
+}
+
+// checkRows: no secret is stored in the clear, in any table.
+func (f *fuzzer) checkRows() {
+	var tables []string
+	if err := f.svc.db.Select(&tables, `SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'sonicus'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition`); err != nil {
+		f.t.Fatal(err)
+	}
+	for _, table := range tables {
+		if n := f.svc.count(`sonicus.`+table+` t WHERE t::text LIKE $1`, "%"+marker+"%"); n > 0 {
+			f.t.Errorf("%d rows of %s hold a secret in the clear", n, table)
+		}
+	}
+}
+
+// report says what was asked; an operation that never was is none that was tested.
+func (f *fuzzer) report(seed uint64) {
+	for _, o := range f.operations {
+		if len(f.asked[o.String()]) == 0 {
+			f.t.Errorf("%s was not asked for", o)
+		}
+	}
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(f.asked)) {
+		fmt.Fprintf(&b, "%-75s", name)
+		for _, status := range slices.Sorted(maps.Keys(f.asked[name])) {
+			fmt.Fprintf(&b, " %s:%d", status, f.asked[name][status])
+		}
+		fmt.Fprintln(&b)
+	}
+	for _, what := range slices.Sorted(maps.Keys(f.wrong)) {
+		fmt.Fprintf(&b, "WRONG %d times: %s\n", f.wrong[what], what)
+	}
+	f.t.Logf("answers by operation, SONICUS_FUZZ_SEED=%d:\n%s", seed, &b)
+}
