@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -28,6 +29,9 @@ import (
 
 // maxConnections is the api's pool: more would only queue inside Postgres.
 const maxConnections = 16
+
+// maxIdle is how many connections to receivers are kept open between tests.
+const maxIdle = 8
 
 func serve(ctx context.Context, args []string, getenv func(string) string, stderr io.Writer) error {
 	if err := flags("serve", args, func(*flag.FlagSet) {}); err != nil {
@@ -144,7 +148,12 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 	hints.Go(func() { hinter.Run(hinting) })
 	defer func() { stopHinting(); hints.Wait() }()
 
-	endpoints := endpoint.NewStore(db, webhook.NewGuard(policy(cfg)), box, hinter.Hint)
+	sender, err := newSender(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer sender.CloseIdle()
+	endpoints := endpoint.NewStore(db, sender.Guard(), box, hinter.Hint)
 	keys := access.NewKeys(db, cfg.BootstrapAPIKey)
 	defer keys.Wait()
 	admin.ServeMetrics(telemetry.Counter{
@@ -158,6 +167,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 	server := httpapi.New(httpapi.Options{
 		Organizations: organization.NewStore(db, endpoints, hinter.Hint),
 		Endpoints:     endpoints,
+		Tester:        endpoint.NewTester(endpoints, sender),
 		Keys:          keys,
 		Trail:         access.NewTrail(db),
 		Log:           log,
@@ -189,6 +199,19 @@ func newBox(cfg config.Config) (*secret.Box, error) {
 		return nil, fmt.Errorf("SONICUS_ENCRYPTION_KEYS: %w", err)
 	}
 	return secret.NewBox(keys)
+}
+
+// newSender sends tests, as the dispatcher sends events.
+func newSender(cfg config.Config, log *slog.Logger) (*webhook.Sender, error) {
+	options := webhook.Options{Guard: webhook.NewGuard(policy(cfg)), CAFile: cfg.EgressCAFile, Log: log, Idle: maxIdle}
+	if cfg.EgressProxyURL != "" {
+		proxy, err := url.Parse(string(cfg.EgressProxyURL))
+		if err != nil {
+			return nil, fmt.Errorf("SONICUS_EGRESS_PROXY_URL is not a URL") //nolint:err113 // the parser's error would repeat the URL, which may hold a password
+		}
+		options.Proxy = proxy
+	}
+	return webhook.NewSender(options)
 }
 
 func policy(cfg config.Config) webhook.Policy {

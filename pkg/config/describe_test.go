@@ -110,6 +110,8 @@ func TestEffectiveSettingsTellWhereTheyCameFrom(t *testing.T) {
 		{"SONICUS_API_RATE_LIMIT", "0", "default"},
 		{"SONICUS_EGRESS_ALLOW_CIDRS", "", "default"},
 		{"SONICUS_EGRESS_ALLOW_PORTS", "5432,9200", "SONICUS_EGRESS_ALLOW_PORTS"},
+		{"SONICUS_EGRESS_PROXY_URL", "", "default"},
+		{"SONICUS_EGRESS_CA_FILE", "", "default"},
 		{"SONICUS_SHUTDOWN_GRACE", "30s", "default"},
 		{"SONICUS_LOG_LEVEL", "info", "default"},
 		{"SONICUS_LOG_FORMAT", "json", "default"},

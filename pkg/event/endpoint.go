@@ -20,11 +20,11 @@ const (
 type Endpoint struct {
 	ID             uuid.UUID  `json:"id"`
 	Name           string     `json:"name"`
-	URL            string     `json:"url"`             // without its query, which may hold a secret
-	OrganizationID *uuid.UUID `json:"organization_id"` // nil: global
-	DisabledReason string     `json:"disabled_reason"`
+	URL            string     `json:"url" doc:"Without its query, which may hold a secret."`
+	OrganizationID *uuid.UUID `json:"organization_id" doc:"null: the endpoint gets the events of all organizations."`
+	DisabledReason string     `json:"disabled_reason" enum:"gone,failing" doc:"gone: the receiver answered 410; failing: nothing but failures for days."`
 	DisabledAt     Timestamp  `json:"disabled_at"`
-	FailingSince   *Timestamp `json:"failing_since"` // first failed attempt since the last success
+	FailingSince   *Timestamp `json:"failing_since" doc:"The first failure since the last success."`
 }
 
 type endpointDisabled struct {

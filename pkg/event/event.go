@@ -30,29 +30,36 @@ type Envelope struct {
 	Type           string
 	Time           time.Time  // when the change was made, by the database's clock
 	OrganizationID *uuid.UUID // whom the event is about; nil: the service itself
+	Test           bool       // nothing has happened: it is sent to try receivers out
 	Payload        []byte     // the request body, byte for byte
 }
 
 // body fixes the keys of every payload and their order.
 type body struct {
 	EventType string    `json:"event_type"`
-	EventID   uuid.UUID `json:"event_id"`
-	Timestamp Timestamp `json:"timestamp"`
+	EventID   uuid.UUID `json:"event_id" doc:"The same on every attempt and for every endpoint."`
+	Timestamp Timestamp `json:"timestamp" doc:"When it happened."`
 	Data      any       `json:"data"`
+	Test      bool      `json:"test,omitempty" doc:"true in a test, in which nothing has happened; otherwise left out."`
 }
 
 func seal(eventType string, id uuid.UUID, organization *uuid.UUID, at time.Time, data any) (Envelope, error) {
+	return Envelope{ID: id, Type: eventType, Time: at, OrganizationID: organization}.with(data)
+}
+
+// with completes an envelope by its payload.
+func (e Envelope) with(data any) (Envelope, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // a receiver's log should read R&D, not R\u0026D
-	if err := enc.Encode(body{EventType: eventType, EventID: id, Timestamp: Timestamp(at), Data: data}); err != nil {
-		return Envelope{}, fmt.Errorf("encode %s: %w", eventType, err)
+	if err := enc.Encode(body{EventType: e.Type, EventID: e.ID, Timestamp: Timestamp(e.Time), Data: data, Test: e.Test}); err != nil {
+		return Envelope{}, fmt.Errorf("encode %s: %w", e.Type, err)
 	}
-	payload := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	if len(payload) > MaxPayload {
-		return Envelope{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxPayload)
+	e.Payload = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if len(e.Payload) > MaxPayload {
+		return Envelope{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(e.Payload), MaxPayload)
 	}
-	return Envelope{ID: id, Type: eventType, Time: at, OrganizationID: organization, Payload: payload}, nil
+	return e, nil
 }
 
 // timestampLayout is ISO 8601 with exactly six decimals and Z.

@@ -11,7 +11,7 @@ const OrganizationCreated = "organization.created"
 
 // Organization is data.organization of a payload, keys in the documented order.
 type Organization struct {
-	ID                  uuid.UUID  `json:"id"`
+	ID                  uuid.UUID  `json:"id" format:"-" doc:"A UUID, but test-org-12345 in a test."`
 	Name                string     `json:"name"`
 	DisplayName         string     `json:"display_name"`
 	Domain              string     `json:"domain"`

@@ -11,15 +11,15 @@ const All = "*"
 // operational is the family of the events about the service itself.
 const operational = "webhook"
 
-// Types lists the event types that exist, in alphabetical order.
-func Types() []string { return []string{OrganizationCreated, EndpointDisabled} }
+// Operational says whether an event type tells of the service itself.
+func Operational(eventType string) bool { return strings.HasPrefix(eventType, operational+".") }
 
 // Patterns lists what an endpoint may have subscribed to in order to receive an
 // event of eventType: the type itself, its family ("organization.*") and, unless
 // the event is an operational one, "*".
 func Patterns(eventType string) []string {
 	family, _, _ := strings.Cut(eventType, ".")
-	if family == operational {
+	if Operational(eventType) {
 		return []string{eventType, family + ".*"}
 	}
 	return []string{eventType, family + ".*", All}

@@ -51,20 +51,32 @@ func newAPI(t *testing.T) *api {
 
 func newAPIOn(t *testing.T, db *sqlx.DB) *api {
 	t.Helper()
+	return newAPIFor(t, db, netip.MustParsePrefix("127.0.0.0/8"))
+}
+
+// newAPIFor is the API where receivers may have these addresses beside public ones.
+func newAPIFor(t *testing.T, db *sqlx.DB, receivers netip.Prefix) *api {
+	t.Helper()
 	box, err := secret.NewBox([]secret.Key{{ID: "test", Bytes: bytes.Repeat([]byte{7}, 32)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard := webhook.NewGuard(webhook.Policy{AllowHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Resolver: nameless()})
+	guard := webhook.NewGuard(webhook.Policy{AllowHTTP: true, AllowCIDRs: []netip.Prefix{receivers}, Resolver: nameless()})
 	endpoints := endpoint.NewStore(db, guard, box, nil)
+	sender, err := webhook.NewSender(webhook.Options{Guard: guard})
+	if err != nil {
+		t.Fatal(err)
+	}
 	logs := new(logBuffer)
 	s := New(Options{
-		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db),
+		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Tester: endpoint.NewTester(endpoints, sender),
+		Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db),
 		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	web := httptest.NewServer(s.Handler())
 	t.Cleanup(func() {
 		web.Close()
+		sender.CloseIdle()
 		s.keys.Wait()
 	})
 	return &api{Server: s, db: db, logs: logs, url: web.URL}

@@ -12,19 +12,20 @@ import (
 	"github.com/sonicus/webhooks/pkg/problem"
 )
 
-// generation is how long a caller is remembered at least. A bucket is full again
-// after a second, and then no other than a new one: forgetting it changes nothing.
-const generation = 2 * time.Second
-
-// limits bounds how often each caller may ask, with a bucket for one second's
-// requests. It remembers those who asked lately, and nobody else.
+// limits bounds how often each caller may ask, with a bucket for so many requests,
+// which fills again in a time. It remembers those who asked lately, and nobody else.
 type limits struct {
-	perSecond int // 0: no limit
+	requests int // 0: no limit
+	per      time.Duration
 
 	mu            sync.Mutex
 	recent, older map[callerID]*rate.Limiter
 	begun         time.Time // when recent began to be filled
 }
+
+// generation is how long a caller is remembered at least. A bucket is full again
+// before that, and then no other than a new one: forgetting it changes nothing.
+func (l *limits) generation() time.Duration { return 2 * l.per }
 
 // callerID is a key, or somebody without one: the bootstrap key or the subject of JWTs.
 type callerID struct {
@@ -35,7 +36,7 @@ type callerID struct {
 // wait is how long a caller has to, 0 when it may go on. Only who may go on spends
 // anything.
 func (l *limits) wait(p access.Principal, now time.Time) time.Duration {
-	if l.perSecond == 0 {
+	if l.requests == 0 {
 		return 0
 	}
 	l.mu.Lock()
@@ -50,7 +51,7 @@ func (l *limits) wait(p access.Principal, now time.Time) time.Duration {
 
 // bucket finds a caller's own, and forgets those of two generations ago.
 func (l *limits) bucket(c callerID, now time.Time) *rate.Limiter {
-	if l.recent == nil || now.Sub(l.begun) >= generation {
+	if l.recent == nil || now.Sub(l.begun) >= l.generation() {
 		l.recent, l.older, l.begun = map[callerID]*rate.Limiter{}, l.recent, now
 	}
 	b := l.recent[c]
@@ -58,17 +59,17 @@ func (l *limits) bucket(c callerID, now time.Time) *rate.Limiter {
 		b = l.older[c]
 	}
 	if b == nil {
-		b = rate.NewLimiter(rate.Limit(l.perSecond), l.perSecond)
+		b = rate.NewLimiter(rate.Limit(float64(l.requests)/l.per.Seconds()), l.requests)
 	}
 	l.recent[c] = b
 	return b
 }
 
-// limit refuses who asks too often, before anything is read or done for it.
-func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
+// enforce refuses who asks too often, before anything is read or done for it.
+func (l *limits) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if p, ok := c.Get(principalKey).(access.Principal); ok {
-			if wait := s.limits.wait(p, time.Now()); wait > 0 {
+			if wait := l.wait(p, time.Now()); wait > 0 {
 				return problem.TooMany(wait, "Too many requests with this key. Try again later, or more slowly.")
 			}
 		}

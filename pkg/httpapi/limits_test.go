@@ -25,7 +25,7 @@ func spend(l *limits, p access.Principal, now time.Time, n int) (allowed int) {
 
 func TestCallersHaveASecondsWorthAndThenTheirRate(t *testing.T) {
 	t.Parallel()
-	l, p := &limits{perSecond: 10}, access.Principal{KeyID: uuid.New()}
+	l, p := &limits{requests: 10, per: time.Second}, access.Principal{KeyID: uuid.New()}
 	for _, tt := range []struct {
 		after   time.Duration
 		allowed int
@@ -47,7 +47,7 @@ func TestCallersHaveASecondsWorthAndThenTheirRate(t *testing.T) {
 
 func TestWaitingIsWorthIt(t *testing.T) {
 	t.Parallel()
-	l, p := &limits{perSecond: 2}, access.Principal{Name: "bootstrap"}
+	l, p := &limits{requests: 2, per: time.Second}, access.Principal{Name: "bootstrap"}
 	spend(l, p, someTime, 2)
 	wait := l.wait(p, someTime)
 	if wait != 500*time.Millisecond {
@@ -61,7 +61,7 @@ func TestWaitingIsWorthIt(t *testing.T) {
 
 func TestOneCallersRequestsSpendNobodyElses(t *testing.T) {
 	t.Parallel()
-	l := &limits{perSecond: 1}
+	l := &limits{requests: 1, per: time.Second}
 	for _, p := range []access.Principal{
 		{KeyID: uuid.New(), Name: "crm"}, {KeyID: uuid.New(), Name: "crm"}, {Name: "crm"}, {Name: "bootstrap"},
 	} {
@@ -73,7 +73,7 @@ func TestOneCallersRequestsSpendNobodyElses(t *testing.T) {
 
 func TestCallersOfOneKeyShareItsBucketWhateverTheirRole(t *testing.T) {
 	t.Parallel()
-	l := &limits{perSecond: 1}
+	l := &limits{requests: 1, per: time.Second}
 	spend(l, access.Principal{Name: "ada", Role: access.Viewer}, someTime, 1)
 	if l.wait(access.Principal{Name: "ada", Role: access.Admin}, someTime) == 0 {
 		t.Error("a second role has a second bucket")
@@ -82,7 +82,7 @@ func TestCallersOfOneKeyShareItsBucketWhateverTheirRole(t *testing.T) {
 
 func TestNobodyIsForgottenBeforeTheirBucketIsFull(t *testing.T) {
 	t.Parallel()
-	l, p := &limits{perSecond: 100}, access.Principal{Name: "ada"}
+	l, p := &limits{requests: 100, per: time.Second}, access.Principal{Name: "ada"}
 	allowed := 0
 	for ms := range 10_000 { // twenty requests a millisecond, over five generations
 		allowed += spend(l, p, someTime.Add(time.Duration(ms)*time.Millisecond), 20)
@@ -94,11 +94,11 @@ func TestNobodyIsForgottenBeforeTheirBucketIsFull(t *testing.T) {
 
 func TestIdleCallersAreForgotten(t *testing.T) {
 	t.Parallel()
-	l, now := &limits{perSecond: 5}, someTime
+	l, now := &limits{requests: 5, per: time.Second}, someTime
 	for range 100_000 {
 		now = now.Add(time.Millisecond)
 		l.wait(access.Principal{KeyID: uuid.New()}, now)
-		if n := len(l.recent) + len(l.older); n > 2*int(generation/time.Millisecond) {
+		if n := len(l.recent) + len(l.older); n > 2*int(l.generation()/time.Millisecond) {
 			t.Fatalf("%d callers are remembered", n)
 		}
 	}
@@ -107,7 +107,7 @@ func TestIdleCallersAreForgotten(t *testing.T) {
 func TestTooManyRequestsAreToldWhenToComeBack(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.limits.perSecond = 1
+	a.limits.requests = 1
 	hasty, calm := a.createKey(t, "hasty", access.Viewer), a.createKey(t, "calm", access.Viewer)
 	refused := 0
 	for range 5 {

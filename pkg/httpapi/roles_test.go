@@ -37,6 +37,8 @@ var matrix = map[string]access.Role{
 	"POST /api/v1/webhooks/endpoints/:id/pause":         access.SuperAdmin,
 	"POST /api/v1/webhooks/endpoints/:id/resume":        access.SuperAdmin,
 	"POST /api/v1/webhooks/endpoints/:id/rotate-secret": access.SuperAdmin,
+	"POST /api/v1/webhooks/endpoints/:id/test":          access.SuperAdmin,
+	"POST /api/v1/webhooks/test":                        access.SuperAdmin,
 	"POST /api/v1/api-keys":                             access.SuperAdmin,
 	"GET /api/v1/api-keys":                              access.SuperAdmin,
 	"HEAD /api/v1/api-keys":                             access.SuperAdmin,

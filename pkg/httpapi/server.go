@@ -35,6 +35,7 @@ const (
 type Options struct {
 	Organizations *organization.Store
 	Endpoints     *endpoint.Store
+	Tester        *endpoint.Tester
 	Keys          *access.Keys
 	Trail         *access.Trail
 	Log           *slog.Logger
@@ -45,9 +46,11 @@ type Options struct {
 type Server struct {
 	organizations *organization.Store
 	endpoints     *endpoint.Store
+	tester        *endpoint.Tester
 	keys          *access.Keys
 	trail         *access.Trail
-	limits        limits
+	limits        limits // of all requests
+	testLimits    limits // of those that send a test, beside
 	log           *slog.Logger
 	echo          *echo.Echo
 }
@@ -55,12 +58,12 @@ type Server struct {
 // New makes the API, with every route mounted.
 func New(o Options) *Server {
 	s := &Server{
-		organizations: o.Organizations, endpoints: o.Endpoints, keys: o.Keys, trail: o.Trail,
-		limits: limits{perSecond: o.RateLimit}, log: o.Log, echo: echo.New(),
+		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, keys: o.Keys, trail: o.Trail,
+		limits: limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer}, log: o.Log, echo: echo.New(),
 	}
 	s.echo.Logger.SetOutput(io.Discard) // requests are logged by observe
 	s.echo.IPExtractor = echo.ExtractIPDirect()
-	s.echo.Use(s.observe, recoverPanic, s.authenticate, s.limit)
+	s.echo.Use(s.observe, recoverPanic, s.authenticate, s.limits.enforce)
 	s.mount(s.routes())
 	s.mountDocuments()
 	return s

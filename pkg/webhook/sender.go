@@ -134,6 +134,9 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// Guard is what keeps the Sender away from addresses that are not public.
+func (s *Sender) Guard() *Guard { return s.guard }
+
 // CloseIdle closes the connections that no Send is using. Later calls open new ones.
 func (s *Sender) CloseIdle() { s.transport.CloseIdleConnections() }
 
