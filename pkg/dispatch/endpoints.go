@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"strings"
 	"sync"
 	"time"
 
@@ -120,7 +119,7 @@ func (e *endpoints) outdated(now time.Time, claimed []outbox.Claimed) []uuid.UUI
 }
 
 func (e *endpoints) prepare(s endpoint.Sending) *prepared {
-	p := &prepared{version: s.Version, timeout: s.Timeout(), mostInFlight: s.MaxConcurrency, id: s.ID.String(), url: withoutQuery(s.URL)}
+	p := &prepared{version: s.Version, timeout: s.Timeout(), mostInFlight: s.MaxConcurrency, id: s.ID.String(), url: webhook.WithoutQuery(s.URL)}
 	keys, err := s.Keys(e.box)
 	custom, unreadable := s.CustomHeaders(e.box)
 	p.keysErr = errors.Join(err, unreadable)
@@ -129,13 +128,4 @@ func (e *endpoints) prepare(s endpoint.Sending) *prepared {
 		p.until = time.Now().Add(time.Duration(s.PreviousFor * float64(time.Second)))
 	}
 	return p
-}
-
-// withoutQuery keeps tokens that people put into query strings out of the log.
-func withoutQuery(url string) string {
-	base, _, found := strings.Cut(url, "?")
-	if found {
-		return base + "?…"
-	}
-	return base
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
+	"github.com/sonicus/webhooks/pkg/webhook"
 )
 
 const (
@@ -281,7 +282,7 @@ func (s *settler) learned(results []outbox.Result, outcomes []outbox.Outcome, do
 	}
 	for _, d := range done.disabled {
 		s.log.Error("endpoint switched off", slog.String("endpoint_id", d.ID.String()), slog.String("endpoint_name", d.Name),
-			slog.String("url", withoutQuery(d.URL)), slog.String("disabled_reason", d.Reason))
+			slog.String("url", webhook.WithoutQuery(d.URL)), slog.String("disabled_reason", d.Reason))
 	}
 }
 

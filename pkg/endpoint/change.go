@@ -14,6 +14,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
+	"github.com/sonicus/webhooks/pkg/webhook"
 )
 
 // Versions are those of which an endpoint must have one for a change to be made;
@@ -81,15 +82,22 @@ func hold(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (Endpoint, error) {
 
 // record writes what became of an endpoint into the audit trail.
 func (r row) record(ctx context.Context, tx *sqlx.Tx, now time.Time, action string, before Endpoint) error {
-	c := access.Change{Action: "endpoint." + action, ObjectType: "endpoint", ObjectID: r.ID, Before: before}
+	c := access.Change{Action: "endpoint." + action, ObjectType: "endpoint", ObjectID: r.ID, Before: before.kept()}
 	if r.DeletedAt == nil {
 		after, err := r.endpoint()
 		if err != nil {
 			return err
 		}
-		c.After = after
+		c.After = after.kept()
 	}
 	return access.Record(ctx, tx, now, c)
+}
+
+// kept is an endpoint as the audit trail keeps it, for good: its URL is without the
+// query, which may hold a token of the receiver.
+func (e Endpoint) kept() Endpoint {
+	e.URL = webhook.WithoutQuery(e.URL)
+	return e
 }
 
 // appears looks, after a commit whose outcome is unknown, whether the version that

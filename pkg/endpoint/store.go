@@ -103,7 +103,7 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 		return Created{}, fmt.Errorf("insert endpoint: %w", err)
 	}
 	made.Metadata = compact(json.RawMessage(metadata))
-	err = access.Record(ctx, tx, now, access.Change{Action: "endpoint.create", ObjectType: "endpoint", ObjectID: made.ID, After: made.Endpoint})
+	err = access.Record(ctx, tx, now, access.Change{Action: "endpoint.create", ObjectType: "endpoint", ObjectID: made.ID, After: made.kept()})
 	return made, err
 }
 

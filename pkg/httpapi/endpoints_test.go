@@ -284,6 +284,24 @@ func TestWritesAreInTheAuditTrailWithoutSecrets(t *testing.T) {
 	}
 }
 
+// Receivers take tokens in the query of their URL, and audit rows stay for good.
+func TestTheAuditTrailKeepsNoQueryOfAURL(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	made := a.post(t, endpointsPath, `{"url":"`+hook+`?token=first-marker","events":["*"],"name":"CRM"}`)
+	path := made.header.Get("Location")
+	if got := made.json(t, 201)["url"]; got != hook+"?token=first-marker" {
+		t.Errorf("answered %v", got)
+	}
+	a.patch(t, path, `{"url":"`+hook+`?token=second-marker"}`, nil).json(t, 200)
+	a.post(t, path+"/pause", "").json(t, 200)
+	a.remove(t, path)
+	actions, rows := a.trail(t, path)
+	if len(actions) != 4 || strings.Count(rows, `"url": "`+hook+`?…"`) != 6 || strings.Contains(rows, "marker") {
+		t.Errorf("%v: %s", actions, rows)
+	}
+}
+
 func TestDeletionErasesTheSecretsAndNothingIsPublishedAnyMore(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)

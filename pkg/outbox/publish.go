@@ -16,27 +16,34 @@ import (
 	"github.com/sonicus/webhooks/pkg/postgres"
 )
 
-// publish writes the event, one delivery per endpoint that matches now, and the
+// publish writes the event, one delivery per endpoint that gets it now, and the
 // queue rows of those that want no order. The ids follow from the event, so a
 // second run writes nothing. due_at is the clock's, not the transaction's: due
 // times must not tie.
 //
+// Endpoints that the event concerns and that do not get it are recorded beside it,
+// with the reason: what they will be like later says nothing of now. The payload is
+// parsed only when an endpoint has a filter.
+//
 // id is sonicus.delivery_id($1, endpoint_id, 1) written out, with what of it is
 // the event's as $7: Postgres cannot inline that function.
-const publish = `matched AS MATERIALIZED (
+const publish = `candidate AS MATERIALIZED (
     SELECT e.id AS endpoint_id, 1 + e.max_retries AS max_attempts, e.ordering = 'organization' AND $3::uuid IS NOT NULL AND $2 NOT LIKE 'webhook.%' AS ordered,
-           ($7 || substr(h, 1, 3) || translate(substr(h, 4, 1), '0123456789abcdef', '89ab89ab89ab89ab') || substr(h, 5, 15))::uuid AS id
-    FROM sonicus.endpoints e CROSS JOIN LATERAL (SELECT md5($1::uuid::text || e.id::text || '1') AS h) h
-    WHERE e.is_active AND e.deleted_at IS NULL
-      AND (e.organization_id IS NULL OR e.organization_id = $3)
-      AND e.events @> ANY ($6::jsonb[])
+           sonicus.skipped(e, $6::jsonb[], (SELECT sonicus.document($4))) AS skipped
+    FROM sonicus.endpoints e
+    WHERE sonicus.concerns(e, $3)
 ), published AS (
-    INSERT INTO sonicus.events (id, event_type, organization_id, payload, created_at, fanout)
-    VALUES ($1, $2, $3, $4, $5, (SELECT count(*) FROM matched))
+    INSERT INTO sonicus.events (id, event_type, organization_id, payload, created_at, fanout, skipped_inactive, skipped_event_type, skipped_filter)
+    SELECT $1, $2, $3, $4, $5, count(*) FILTER (WHERE c.skipped IS NULL), array_agg(c.endpoint_id) FILTER (WHERE c.skipped = 'inactive'),
+           array_agg(c.endpoint_id) FILTER (WHERE c.skipped = 'event_type'), json_object_agg(c.endpoint_id, c.skipped) FILTER (WHERE c.skipped LIKE 'filter.%')
+    FROM candidate c
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), new AS MATERIALIZED (
-    SELECT m.id, m.endpoint_id, m.max_attempts, m.ordered FROM published p, matched m
+    SELECT ($7 || substr(h, 1, 3) || translate(substr(h, 4, 1), '0123456789abcdef', '89ab89ab89ab89ab') || substr(h, 5, 15))::uuid AS id,
+           c.endpoint_id, c.max_attempts, c.ordered
+    FROM published p, candidate c CROSS JOIN LATERAL (SELECT md5($1::uuid::text || c.endpoint_id::text || '1') AS h) h
+    WHERE c.skipped IS NULL
 ), written AS (
     INSERT INTO sonicus.deliveries (id, event_id, endpoint_id, event_type, max_attempts, created_at)
     SELECT n.id, $1, n.endpoint_id, $2, n.max_attempts, $5 FROM new n

@@ -15,6 +15,16 @@ const (
 	maxName = 253  // bytes of a host name, RFC 1035
 )
 
+// WithoutQuery keeps tokens that people put into query strings out of what is kept
+// of a URL: the log and the audit trail. It shows that there was one.
+func WithoutQuery(url string) string {
+	base, _, found := strings.Cut(url, "?")
+	if found {
+		return base + "?…"
+	}
+	return base
+}
+
 // parsed is a URL that has passed the syntax check.
 type parsed struct {
 	url  *url.URL   // normal form
