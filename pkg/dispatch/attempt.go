@@ -72,7 +72,7 @@ func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, mad
 		d.giveUpLease(c)
 		return finished{}, false
 	}
-	o := decide(r, c.AttemptCount+1, c.MaxAttempts, d.settings.Retry.Delay(c.AttemptCount+1))
+	o := decide(r, c.AttemptCount+1, c.MaxAttempts, d.settings.Retry.with(to.waits).Delay(c.AttemptCount+1))
 	d.logAttempt(c, to, r, o)
 	return finished{result: result(c, r, o, started), gone: o.gone}, true
 }

@@ -62,10 +62,13 @@ func TestGoneEndsAtOnceWhateverIsLeft(t *testing.T) {
 
 func TestRetryAfterDelaysAndNeverAdvances(t *testing.T) {
 	t.Parallel()
+	own := Schedule{Initial: time.Second, Multiplier: 1, Max: time.Second}.with([]time.Duration{time.Minute, 2 * time.Minute})
 	for _, c := range []struct {
 		status             int
 		asked, delay, want time.Duration
 	}{
+		{503, 90 * time.Second, own.Delay(1), 90 * time.Second},
+		{503, 90 * time.Second, own.Delay(2), 2 * time.Minute},
 		{429, 60 * time.Second, 10 * time.Second, 60 * time.Second},
 		{503, 60 * time.Second, 10 * time.Second, 60 * time.Second},
 		{503, 5 * time.Second, 10 * time.Second, 10 * time.Second},

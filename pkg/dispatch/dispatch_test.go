@@ -304,3 +304,23 @@ func TestRateHoldsAfterTheReceiverHasStalled(t *testing.T) {
 		t.Errorf("%d requests within a second at %d per second", most, rate)
 	}
 }
+
+func TestRetriesWaitAsTheEndpointsOwnScheduleSays(t *testing.T) {
+	t.Parallel()
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
+	t.Cleanup(receiver.Close)
+	b := newBench(t, receiver.URL)
+	b.exec(t, `UPDATE sonicus.endpoints SET retry_schedule = '{1, 7200}'`) // elsewhere it is an hour
+	b.publish(t, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx, context.Background()) }()
+	eventually(t, "two attempts and a wait of two hours", func() bool {
+		return b.count(t, `sonicus.deliveries WHERE attempt_count = 2`) == 1 &&
+			b.count(t, `sonicus.queue WHERE due_at BETWEEN now() + interval '110 minutes' AND now() + interval '2 hours'`) == 1
+	})
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

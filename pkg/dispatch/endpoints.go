@@ -26,10 +26,11 @@ type prepared struct {
 	target  *webhook.Target
 	timeout time.Duration
 
-	mostInFlight *int      // requests at once from this process; nil: as the process is set
-	keysErr      error     // the secret or a header cannot be decrypted: nothing is sent
-	until        time.Time // when a previous secret stops signing; zero: never
-	id, url      string    // as the log shows them
+	waits        []time.Duration // before retries; none: as the process is set
+	mostInFlight *int            // requests at once from this process; nil: as the process is set
+	keysErr      error           // the secret or a header cannot be decrypted: nothing is sent
+	until        time.Time       // when a previous secret stops signing; zero: never
+	id, url      string          // as the log shows them
 }
 
 // endpoints keeps what attempts need of their endpoints: URLs are parsed, secrets
@@ -119,7 +120,7 @@ func (e *endpoints) outdated(now time.Time, claimed []outbox.Claimed) []uuid.UUI
 }
 
 func (e *endpoints) prepare(s endpoint.Sending) *prepared {
-	p := &prepared{version: s.Version, timeout: s.Timeout(), mostInFlight: s.MaxConcurrency, id: s.ID.String(), url: webhook.WithoutQuery(s.URL)}
+	p := &prepared{version: s.Version, timeout: s.Timeout(), waits: s.Waits(), mostInFlight: s.MaxConcurrency, id: s.ID.String(), url: webhook.WithoutQuery(s.URL)}
 	keys, err := s.Keys(e.box)
 	custom, unreadable := s.CustomHeaders(e.box)
 	p.keysErr = errors.Join(err, unreadable)

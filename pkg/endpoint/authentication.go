@@ -113,5 +113,5 @@ func (p Patch) headers() (change Headers, reset bool) {
 		}
 		change[authorization] = nil
 	}
-	return change, p.Headers == nil && slices.Contains(p.Given, "headers")
+	return change, p.whole || (p.Headers == nil && slices.Contains(p.Given, "headers"))
 }

@@ -20,6 +20,7 @@ const (
 	maxName        = 200
 	maxDescription = 2000
 	maxEvents      = 50
+	maxWaits       = 50  // of a schedule: as many as there may be retries
 	maxSecret      = 200 // characters; 64 bytes are 95 with prefix and base64
 
 	defaultTimeout = 10
@@ -30,6 +31,7 @@ const (
 var (
 	TimeoutSeconds        = Range{1, 30}
 	MaxRetries            = Range{0, 50}
+	RetryWait             = Range{1, 86_400}
 	RateLimit             = Range{1, 10_000}
 	MaxConcurrency        = Range{1, 1000}
 	BreakerFailures       = Range{0, 1000}
@@ -45,9 +47,11 @@ type Checked struct {
 	// would print an unexported one.
 	SecretKey secret.Value
 
+	uid                    *string
 	url, name, description string
 	events                 []string
 	timeout, retries       int
+	schedule               []int
 	rate, concurrency      *int
 	ordering               string
 	breakerFailures        *int
@@ -88,8 +92,8 @@ func (s *Store) lookUp(ctx context.Context, raw, path string) (string, error) {
 // CheckFields returns all that is wrong with n and can be told at once, without
 // database and DNS. path is as for [Store.Check].
 func (s *Store) CheckFields(n New, path string) []problem.Field {
-	return under(path, slices.Concat(s.checkURL(n.URL), checkEvents(n.Events), CheckText("name", n.Name, maxName), checkDescription(n.Description),
-		CheckRange("timeout_seconds", n.TimeoutSeconds, TimeoutSeconds), CheckRange("max_retries", n.MaxRetries, MaxRetries),
+	return under(path, slices.Concat(checkUID(n.UID), s.checkURL(n.URL), checkEvents(n.Events), CheckText("name", n.Name, maxName), checkDescription(n.Description),
+		CheckRange("timeout_seconds", n.TimeoutSeconds, TimeoutSeconds), CheckRange("max_retries", n.MaxRetries, MaxRetries), checkSchedule(n.RetrySchedule),
 		CheckRange("rate_limit", n.RateLimit, RateLimit), CheckRange("max_concurrency", n.MaxConcurrency, MaxConcurrency),
 		checkOrdering(n.Ordering), CheckRange("breaker_failures", n.BreakerFailures, BreakerFailures),
 		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkMetadata(n.Metadata), checkHeaders(n.Headers), checkAuthentication(n.Authentication, n.Headers), checkSecret(n)))
@@ -114,8 +118,8 @@ func fieldsOf(err error) []problem.Field {
 // checked fills in the defaults and the secret that was asked for.
 func (n New) checked(url string) (Checked, error) {
 	c := Checked{
-		OrganizationID: n.OrganizationID, url: url, name: n.Name, description: n.Description, events: slices.Clone(n.Events),
-		timeout: valueOr(n.TimeoutSeconds, defaultTimeout), retries: valueOr(n.MaxRetries, defaultRetries),
+		OrganizationID: n.OrganizationID, uid: n.UID, url: url, name: n.Name, description: n.Description, events: slices.Clone(n.Events),
+		timeout: valueOr(n.TimeoutSeconds, defaultTimeout), retries: n.retries(), schedule: n.RetrySchedule,
 		rate: n.RateLimit, concurrency: n.MaxConcurrency, ordering: valueOr(n.Ordering, OrderingNone),
 		breakerFailures: n.BreakerFailures, breakerMaxOpen: n.BreakerMaxOpenSeconds,
 		metadata: json.RawMessage(noMetadata), headers: n.headers().onto(nil), generated: n.GenerateSecret,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/secret"
@@ -16,6 +17,7 @@ import (
 
 // New is an endpoint to be registered.
 type New struct {
+	UID            *string         // the caller's own name for it, which no other endpoint has; nil: none
 	URL            string          // https, public; see webhook.Guard
 	Events         []string        // 1 to 50 event types or patterns
 	Name           string          // 1 to 200 characters
@@ -24,7 +26,8 @@ type New struct {
 	SecretKey      *secret.Value   // signs deliveries; nil: none given
 	GenerateSecret bool            // make a secret and return it once; excludes SecretKey
 	TimeoutSeconds *int            // deadline of one attempt, 1 to 30; nil: 10
-	MaxRetries     *int            // retries after the first attempt, 0 to 50; nil: 9
+	MaxRetries     *int            // retries after the first attempt, 0 to 50; nil: as many as RetrySchedule has waits, or else 9
+	RetrySchedule  []int           // seconds to wait before each retry, the last for all that follow; nil: the dispatcher's own
 	RateLimit      *int            // attempts per second over all dispatchers, 1 to 10,000; nil: no limit
 	MaxConcurrency *int            // attempts in flight per dispatcher, 1 to 1,000; nil: the dispatcher's own limit
 	Ordering       *string         // none or organization; nil: none
@@ -46,6 +49,7 @@ const (
 // are UTC.
 type Endpoint struct {
 	ID             uuid.UUID         `db:"id" json:"id"`
+	UID            *string           `db:"uid" json:"uid"`
 	Version        int64             `db:"version" json:"-"` // changes with every setting, and not with how sending goes
 	URL            string            `db:"url" json:"url"`   // normalized
 	Events         []string          `db:"-" json:"events"`
@@ -53,6 +57,7 @@ type Endpoint struct {
 	OrganizationID *uuid.UUID        `db:"organization_id" json:"organization_id"` // nil: global
 	TimeoutSeconds int               `db:"timeout_seconds" json:"timeout_seconds"`
 	MaxRetries     int               `db:"max_retries" json:"max_retries"`
+	RetrySchedule  []int             `db:"-" json:"retry_schedule"` // seconds; nil: the dispatcher's own
 	Name           string            `db:"name" json:"name"`
 	Description    string            `db:"description" json:"description"`
 	SecretSet      bool              `db:"secret_set" json:"secret_set"`
@@ -84,12 +89,13 @@ type Endpoint struct {
 // Created is a newly registered endpoint, or one with a new secret.
 type Created struct {
 	Endpoint
+	Existed   bool         // it was there already, under its UID
 	SecretKey secret.Value // only when it is new to the caller, or replaces another: this is the one time it is shown
 }
 
 // selection reads what row holds. Every endpoint has a lane. The version is that of
 // the row itself: a system column that every update changes, by whatever hand.
-const selection = `SELECT e.id, e.xmin::text::bigint AS version, e.url, e.events, e.is_active, e.organization_id, e.timeout_seconds, e.max_retries, e.name, e.description,
+const selection = `SELECT e.id, e.uid, e.xmin::text::bigint AS version, e.url, e.events, e.is_active, e.organization_id, e.timeout_seconds, e.max_retries, e.retry_schedule, e.name, e.description,
 	e.secret IS NOT NULL AS secret_set, e.secret_last4,
 	CASE WHEN e.previous_secret_expires_at > now() THEN e.previous_secret_expires_at END AS previous_secret_expires_at, e.created_at, e.updated_at, e.rate_limit, e.max_concurrency, e.ordering,
 	e.breaker_failures, e.breaker_max_open_seconds, e.metadata, e.header_names, e.deleted_at, e.disabled_reason, e.disabled_at, e.paused_at,
@@ -98,16 +104,20 @@ const selection = `SELECT e.id, e.xmin::text::bigint AS version, e.url, e.events
 
 type row struct {
 	Endpoint
-	Events      postgres.JSON `db:"events"`
-	Metadata    postgres.JSON `db:"metadata"`
-	HeaderNames postgres.JSON `db:"header_names"`
-	DeletedAt   *time.Time    `db:"deleted_at"`
+	Events        postgres.JSON `db:"events"`
+	RetrySchedule pq.Int64Array `db:"retry_schedule"`
+	Metadata      postgres.JSON `db:"metadata"`
+	HeaderNames   postgres.JSON `db:"header_names"`
+	DeletedAt     *time.Time    `db:"deleted_at"`
 }
 
 func (r row) endpoint() (Endpoint, error) {
 	e := r.Endpoint
 	if err := json.Unmarshal([]byte(r.Events), &e.Events); err != nil {
 		return Endpoint{}, fmt.Errorf("events of endpoint %s: %w", e.ID, err)
+	}
+	for _, seconds := range r.RetrySchedule {
+		e.RetrySchedule = append(e.RetrySchedule, int(seconds))
 	}
 	var names []string
 	if err := json.Unmarshal([]byte(r.HeaderNames), &names); err != nil {

@@ -22,6 +22,7 @@ type Filter struct {
 	OrganizationID *uuid.UUID // those that are limited to it, and not the global ones
 	EventType      string     // those subscribed to this type, by its name or by a pattern
 	Health         string     // one of Healths
+	UID            string     // the one that has it
 	Text           string     // in the name or the URL, in whichever case
 }
 
@@ -32,6 +33,7 @@ WHERE e.id < $1 AND e.deleted_at IS NULL
   AND ($5::jsonb[] IS NULL OR e.events @> ANY ($5))
   AND ($6 = '' OR $6 = CASE WHEN NOT e.is_active THEN 'disabled' WHEN e.paused_at IS NOT NULL THEN 'paused' WHEN l.breaker_state <> 'closed' THEN 'open'
                             WHEN l.failing_since IS NOT NULL THEN 'failing' ELSE 'ok' END)
+  AND ($8 = '' OR e.uid = $8)
   AND ($7 = '' OR e.name ILIKE $7 OR e.url ILIKE $7)
 ORDER BY e.id DESC
 LIMIT $2`
@@ -43,7 +45,7 @@ func (s *Store) List(ctx context.Context, f Filter, limit int, before uuid.UUID)
 		before = uuid.Max
 	}
 	var rows []row
-	if err := s.db.SelectContext(ctx, &rows, list, before, limit, f.Active, f.OrganizationID, f.patterns(), f.Health, f.like()); err != nil {
+	if err := s.db.SelectContext(ctx, &rows, list, before, limit, f.Active, f.OrganizationID, f.patterns(), f.Health, f.like(), f.UID); err != nil {
 		return nil, explain("list endpoints", "", err)
 	}
 	all := make([]Endpoint, len(rows))

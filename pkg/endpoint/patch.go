@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
@@ -22,6 +23,8 @@ import (
 type Patch struct {
 	New
 	Given []string
+
+	whole bool // nothing is merged: Metadata and Headers replace what there is
 }
 
 // patchable copies a setting from one endpoint to another.
@@ -32,6 +35,7 @@ var patchable = map[string]func(to *Endpoint, from Endpoint){
 	"description":     func(to *Endpoint, from Endpoint) { to.Description = from.Description },
 	"timeout_seconds": func(to *Endpoint, from Endpoint) { to.TimeoutSeconds = from.TimeoutSeconds },
 	"max_retries":     func(to *Endpoint, from Endpoint) { to.MaxRetries = from.MaxRetries },
+	"retry_schedule":  func(to *Endpoint, from Endpoint) { to.RetrySchedule = from.RetrySchedule },
 	"rate_limit":      func(to *Endpoint, from Endpoint) { to.RateLimit = from.RateLimit },
 	"max_concurrency": func(to *Endpoint, from Endpoint) { to.MaxConcurrency = from.MaxConcurrency },
 	"ordering":        func(to *Endpoint, from Endpoint) { to.Ordering = from.Ordering },
@@ -47,16 +51,18 @@ const update = `
 UPDATE sonicus.endpoints e
 SET url = n.url, events = n.events, name = n.name, description = n.description, timeout_seconds = n.timeout_seconds,
     max_retries = n.max_retries, rate_limit = n.rate_limit, max_concurrency = n.max_concurrency, ordering = n.ordering,
-    breaker_failures = n.breaker_failures, breaker_max_open_seconds = n.breaker_max_open_seconds, metadata = n.metadata, updated_at = $14
+    breaker_failures = n.breaker_failures, breaker_max_open_seconds = n.breaker_max_open_seconds, metadata = n.metadata,
+    retry_schedule = n.retry_schedule, updated_at = $15
 FROM (SELECT $2::text AS url, $3::jsonb AS events, $4::text AS name, $5::text AS description, $6::integer AS timeout_seconds,
              $7::integer AS max_retries, $8::integer AS rate_limit, $9::integer AS max_concurrency, $10::text AS ordering,
-             $11::integer AS breaker_failures, $12::integer AS breaker_max_open_seconds, $13::jsonb AS metadata) n
+             $11::integer AS breaker_failures, $12::integer AS breaker_max_open_seconds, $13::jsonb AS metadata,
+             $14::integer[] AS retry_schedule) n
 WHERE e.id = $1
   AND (e.url, e.events, e.name, e.description, e.timeout_seconds, e.max_retries, e.rate_limit, e.max_concurrency, e.ordering,
-       e.breaker_failures, e.breaker_max_open_seconds, e.metadata)
+       e.breaker_failures, e.breaker_max_open_seconds, e.metadata, e.retry_schedule)
       IS DISTINCT FROM
       (n.url, n.events, n.name, n.description, n.timeout_seconds, n.max_retries, n.rate_limit, n.max_concurrency, n.ordering,
-       n.breaker_failures, n.breaker_max_open_seconds, n.metadata)`
+       n.breaker_failures, n.breaker_max_open_seconds, n.metadata, n.retry_schedule)`
 
 // Update changes settings of an endpoint that has one of the expected versions, and
 // returns it as it is then. Problems: Invalid for bad values, NotFound,
@@ -67,21 +73,27 @@ func (s *Store) Update(ctx context.Context, id uuid.UUID, expected Versions, p P
 		return Endpoint{}, err
 	}
 	return s.write(ctx, id, "update", expected, func(tx *sqlx.Tx, now time.Time, before Endpoint) error {
-		e, err := p.onto(before, checked)
-		if err != nil {
-			return err
-		}
-		events, err := json.Marshal(e.Events)
-		if err != nil {
-			return fmt.Errorf("encode events: %w", err)
-		}
-		_, err = tx.ExecContext(ctx, update, id, e.URL, postgres.JSON(events), e.Name, e.Description, e.TimeoutSeconds, e.MaxRetries,
-			e.RateLimit, e.MaxConcurrency, e.Ordering, e.BreakerFailures, e.BreakerMaxOpenSeconds, postgres.JSON(e.Metadata), now)
-		if err != nil {
-			return fmt.Errorf("update: %w", err)
-		}
-		return s.patchHeaders(ctx, tx, now, id, p)
+		return s.apply(ctx, tx, now, before, p, checked)
 	})
+}
+
+// apply makes the changes of p, whose values have been checked, to an endpoint whose
+// row is locked.
+func (s *Store) apply(ctx context.Context, tx *sqlx.Tx, now time.Time, before Endpoint, p Patch, checked Checked) error {
+	e, err := p.onto(before, checked)
+	if err != nil {
+		return err
+	}
+	events, err := json.Marshal(e.Events)
+	if err != nil {
+		return fmt.Errorf("encode events: %w", err)
+	}
+	_, err = tx.ExecContext(ctx, update, e.ID, e.URL, postgres.JSON(events), e.Name, e.Description, e.TimeoutSeconds, e.MaxRetries,
+		e.RateLimit, e.MaxConcurrency, e.Ordering, e.BreakerFailures, e.BreakerMaxOpenSeconds, postgres.JSON(e.Metadata), pq.Array(e.RetrySchedule), now)
+	if err != nil {
+		return fmt.Errorf("update: %w", err)
+	}
+	return s.patchHeaders(ctx, tx, now, e.ID, p)
 }
 
 // checkPatch is [Store.Check] for the values that are given.
@@ -106,8 +118,12 @@ func (s *Store) checkPatch(ctx context.Context, p Patch) (Checked, error) {
 
 // onto returns the endpoint with the values that are given.
 func (p Patch) onto(e Endpoint, c Checked) (Endpoint, error) {
+	if !slices.Contains(p.Given, "retry_schedule") {
+		p.RetrySchedule = e.RetrySchedule // the default of max_retries follows from it
+		c.retries = p.retries()
+	}
 	from := c.created(e.ID, e.CreatedAt).Endpoint
-	if p.Metadata != nil {
+	if p.Metadata != nil && !p.whole {
 		merged, err := merge(e.Metadata, p.Metadata)
 		if err != nil {
 			return Endpoint{}, err

@@ -45,23 +45,28 @@ func (s *Store) RotateSecret(ctx context.Context, id uuid.UUID, r Rotation) (Cre
 	}
 	overlap := time.Duration(valueOr(r.OverlapSeconds, defaultOverlap)) * time.Second
 	rotated, err := s.write(ctx, id, "rotate_secret", nil, func(tx *sqlx.Tx, now time.Time, _ Endpoint) error {
-		sealed, err := s.seal(id, columnSecret, key)
-		if err != nil {
-			return err
-		}
-		previous, until, err := s.retire(ctx, tx, id, now, overlap)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, rotate, id, sealed, secret.Last4(string(key)), previous, until, now); err != nil {
-			return fmt.Errorf("set secret: %w", err)
-		}
-		return nil
+		return s.setSecret(ctx, tx, now, id, key, overlap)
 	})
 	if err != nil {
 		return Created{}, err
 	}
 	return Created{Endpoint: rotated, SecretKey: key}, nil
+}
+
+// setSecret gives an endpoint whose row is locked another secret.
+func (s *Store) setSecret(ctx context.Context, tx *sqlx.Tx, now time.Time, id uuid.UUID, key secret.Value, overlap time.Duration) error {
+	sealed, err := s.seal(id, columnSecret, key)
+	if err != nil {
+		return err
+	}
+	previous, until, err := s.retire(ctx, tx, id, now, overlap)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, rotate, id, sealed, secret.Last4(string(key)), previous, until, now); err != nil {
+		return fmt.Errorf("set secret: %w", err)
+	}
+	return nil
 }
 
 // given returns the secret that was given, or makes one.
@@ -79,20 +84,32 @@ func given(key *secret.Value) (secret.Value, error) {
 // retire seals the current secret for its other column; nil when there is none, or
 // when it is to sign no longer.
 func (s *Store) retire(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, now time.Time, overlap time.Duration) (*string, *time.Time, error) {
-	var current *string
-	if err := tx.GetContext(ctx, &current, `SELECT secret FROM sonicus.endpoints WHERE id = $1`, id); err != nil {
-		return nil, nil, fmt.Errorf("read secret: %w", err)
-	}
-	if current == nil || overlap == 0 {
+	if overlap == 0 {
 		return nil, nil, nil
 	}
-	plain, err := s.box.Open(*current, secret.AAD(id, columnSecret))
+	plain, err := s.currentSecret(ctx, tx, id)
+	if err != nil || plain == "" {
+		return nil, nil, err
+	}
+	previous, err := s.seal(id, columnPrevious, plain)
+	until := now.Add(overlap)
+	return previous, &until, err
+}
+
+// currentSecret is that of an endpoint whose row is locked, empty when it has none.
+func (s *Store) currentSecret(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (secret.Value, error) {
+	var sealed *string
+	if err := tx.GetContext(ctx, &sealed, `SELECT secret FROM sonicus.endpoints WHERE id = $1`, id); err != nil {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	if sealed == nil {
+		return "", nil
+	}
+	plain, err := s.box.Open(*sealed, secret.AAD(id, columnSecret))
 	if err != nil {
 		p := problem.Conflict("secret_unreadable", "", "The current secret cannot be decrypted, so it cannot go on signing. Rotate with overlap_seconds 0.")
 		p.Err = err
-		return nil, nil, p
+		return "", p
 	}
-	previous, err := s.seal(id, columnPrevious, secret.Value(plain))
-	until := now.Add(overlap)
-	return previous, &until, err
+	return secret.Value(plain), nil
 }

@@ -21,6 +21,8 @@ type Sending struct {
 	TimeoutSeconds int       `db:"timeout_seconds"` // deadline of one attempt
 	MaxConcurrency *int      `db:"max_concurrency"` // requests in flight per dispatcher; nil: the dispatcher's own limit
 
+	RetrySchedule pq.Int64Array `db:"retry_schedule"` // seconds; nil: the dispatcher's own
+
 	Secret         string  `db:"secret"`          // envelope, "" when unsigned
 	PreviousSecret string  `db:"previous_secret"` // envelope, "" unless a rotation overlaps
 	PreviousFor    float64 `db:"previous_for"`    // seconds for which the previous secret still signs
@@ -31,7 +33,7 @@ type Sending struct {
 // changes, by whatever hand. An endpoint that is deleted has lost its secrets:
 // without them, what is in flight would go out unsigned.
 const sending = `
-SELECT e.id, e.xmin::text::bigint AS version, e.url, e.timeout_seconds, e.max_concurrency, coalesce(e.secret, '') AS secret,
+SELECT e.id, e.xmin::text::bigint AS version, e.url, e.timeout_seconds, e.max_concurrency, e.retry_schedule, coalesce(e.secret, '') AS secret,
        CASE WHEN e.previous_secret_expires_at > now() THEN coalesce(e.previous_secret, '') ELSE '' END AS previous_secret,
        greatest(coalesce(extract(epoch FROM e.previous_secret_expires_at - now()), 0), 0) AS previous_for,
        coalesce(e.headers, '') AS headers
@@ -53,6 +55,16 @@ func LoadSending(ctx context.Context, db *sqlx.DB, ids []uuid.UUID) ([]Sending, 
 
 // Timeout is the deadline of one attempt.
 func (s Sending) Timeout() time.Duration { return time.Duration(s.TimeoutSeconds) * time.Second }
+
+// Waits are those before each retry, the last for all that follow; none: the
+// dispatcher's own.
+func (s Sending) Waits() []time.Duration {
+	waits := make([]time.Duration, len(s.RetrySchedule))
+	for i, seconds := range s.RetrySchedule {
+		waits[i] = time.Duration(seconds) * time.Second
+	}
+	return waits
+}
 
 // Keys opens the secrets and returns the bytes that sign, the current secret's
 // first; none means unsigned. Errors are those of secret.Box and hold no key

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/postgres"
@@ -43,7 +44,7 @@ func NewStore(db *sqlx.DB, guard *webhook.Guard, box *secret.Box, committed func
 	return &Store{db: db, guard: guard, box: box, committed: committed}
 }
 
-// Create registers an endpoint. Problems: Invalid for bad fields, among them an
+// Create registers an endpoint. [Store.Put] is for one with a UID. Problems: Invalid for bad fields, among them an
 // organization that does not exist; Unavailable while the database is away, with
 // the code commit_unknown when it cannot be told whether the endpoint exists, and
 // when ctx ends while the URL's host is looked up.
@@ -52,8 +53,13 @@ func (s *Store) Create(ctx context.Context, n New) (Created, error) {
 	if err != nil {
 		return Created{}, err
 	}
+	return s.register(ctx, checked)
+}
+
+// register writes what has been checked.
+func (s *Store) register(ctx context.Context, checked Checked) (Created, error) {
 	var made Created
-	err = postgres.InTx(ctx, s.db, func(tx *sqlx.Tx, now time.Time) (err error) {
+	err := postgres.InTx(ctx, s.db, func(tx *sqlx.Tx, now time.Time) (err error) {
 		made, err = s.Insert(ctx, tx, now, checked)
 		return err
 	})
@@ -68,15 +74,16 @@ func (s *Store) Create(ctx context.Context, n New) (Created, error) {
 }
 
 const insert = `
-INSERT INTO sonicus.endpoints (id, url, name, description, organization_id, events, timeout_seconds, max_retries,
+INSERT INTO sonicus.endpoints (id, uid, url, name, description, organization_id, events, timeout_seconds, max_retries, retry_schedule,
                                rate_limit, max_concurrency, ordering, breaker_failures, breaker_max_open_seconds, metadata, headers, header_names,
                                secret, secret_last4, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $21)
 RETURNING xmin::text::bigint, metadata`
 
 // Insert writes a checked endpoint, and its row in the audit trail, in the caller's
 // transaction; now is that transaction's time. An organization that does not exist is a problem of kind
-// Invalid, after which the transaction can only be rolled back.
+// Invalid, a UID that another endpoint has one of kind Conflict (uid_taken); after them the transaction can
+// only be rolled back.
 func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checked) (Created, error) {
 	made := c.created(postgres.NewID(now), now)
 	events, err := json.Marshal(c.events)
@@ -92,12 +99,15 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 		return Created{}, err
 	}
 	var metadata postgres.JSON
-	err = tx.QueryRowxContext(ctx, insert, made.ID, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
-		c.timeout, c.retries, c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, postgres.JSON(c.metadata), headers, names,
+	err = tx.QueryRowxContext(ctx, insert, made.ID, c.uid, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
+		c.timeout, c.retries, pq.Array(c.schedule), c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, postgres.JSON(c.metadata), headers, names,
 		sealed, made.SecretLast4, now).Scan(&made.Version, &metadata)
 	if postgres.Violates(err, "endpoints_organization_id_fkey") {
 		return Created{}, problem.Invalid(wrong("organization_id", "unknown_organization",
 			"name an organization that exists, or leave it out for events of all organizations")...)
+	}
+	if postgres.Violates(err, "endpoints_uid_idx") {
+		return Created{}, problem.Conflict(codeTaken, "uid", "Another endpoint has this uid.")
 	}
 	if err != nil {
 		return Created{}, fmt.Errorf("insert endpoint: %w", err)
@@ -109,8 +119,8 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 
 func (c Checked) created(id uuid.UUID, now time.Time) Created {
 	made := Created{Endpoint: Endpoint{
-		ID: id, URL: c.url, Events: c.events, IsActive: true, OrganizationID: c.OrganizationID,
-		TimeoutSeconds: c.timeout, MaxRetries: c.retries, Name: c.name, Description: c.description,
+		ID: id, UID: c.uid, URL: c.url, Events: c.events, IsActive: true, OrganizationID: c.OrganizationID,
+		TimeoutSeconds: c.timeout, MaxRetries: c.retries, RetrySchedule: c.schedule, Name: c.name, Description: c.description,
 		RateLimit: c.rate, MaxConcurrency: c.concurrency, Ordering: c.ordering,
 		BreakerFailures: c.breakerFailures, BreakerMaxOpenSeconds: c.breakerMaxOpen, Metadata: c.metadata, Headers: mask(slices.Collect(maps.Keys(c.headers))),
 		CreatedAt: now, UpdatedAt: now, BreakerState: "closed",

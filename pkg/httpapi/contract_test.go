@@ -249,6 +249,8 @@ func mishaps(viewer string) []mishap {
 		{401, everything, "", func(c *call) { c.key = "" }, ""},
 		{403, notForAll, "", func(c *call) { c.key = viewer }, ""},
 		{404, takesID, "", func(c *call) { c.path = id.ReplaceAllString(c.path, uuid.NewString()) }, ""},
+		{200, is("createEndpoint"), "", unchanged, ""}, // its uid is known by now
+		{409, is("createEndpoint"), "", withBody(`{"uid":"erp","organization_id":"` + uuid.NewString() + `","url":"` + hook + `","events":["*"],"name":"A"}`), ""},
 		{409, namesDomain, "", unchanged, ""},
 		{409, is("updateEndpoint"), "", withBody(`{"headers":{"X-Tenant":"acme"}}`), unreadable},
 		{409, is("rotateSecret"), "", unchanged, unreadable},
@@ -465,6 +467,10 @@ func TestDescribedRangesAreTheRealOnes(t *testing.T) {
 			}
 		}
 	}
+	wait := schemas["EndpointSettings"].Value.Properties["retry_schedule"].Value.Items.Value
+	if *wait.Min != float64(endpoint.RetryWait.Low) || *wait.Max != float64(endpoint.RetryWait.High) {
+		t.Errorf("retry_schedule: %v to %v", *wait.Min, *wait.Max)
+	}
 	limit := described(t).Components.Parameters["Limit"].Value.Schema.Value
 	if *limit.Max != maxLimit || limit.Default != float64(defaultLimit) {
 		t.Errorf("limit: up to %v, default %v", *limit.Max, limit.Default)
@@ -516,14 +522,14 @@ func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
 	if diff := cmp.Diff(endpoint.Healths(), words(doc, "Health")); diff != "" {
 		t.Error(diff)
 	}
-	for _, name := range []string{"Text", "Actor", "Action", "ObjectType", "ObjectID"} {
+	for _, name := range []string{"UID", "Text", "Actor", "Action", "ObjectType", "ObjectID"} {
 		if s := doc.Components.Parameters[name].Value.Schema.Value; s.MinLength != 1 || s.MaxLength == nil || *s.MaxLength != maxParam {
 			t.Errorf("%s: want 1 to %d bytes", name, maxParam)
 		}
 	}
 	a := newAPI(t)
 	for path, values := range map[string]map[string]string{
-		endpointsPath: {"active": "true", "organization_id": uuid.NewString(), "event": event.Types()[0], "health": "ok", "q": "x"},
+		endpointsPath: {"active": "true", "organization_id": uuid.NewString(), "event": event.Types()[0], "health": "ok", "uid": "x", "q": "x"},
 		trailPath: {
 			"actor": "x", "action": "x", "object_type": "x", "object_id": "x",
 			"since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z",

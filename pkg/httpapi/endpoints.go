@@ -15,8 +15,9 @@ import (
 type endpointAnswer struct {
 	ID             uuid.UUID         `json:"id"`
 	URL            string            `json:"url"`
-	Message        string            `json:"message,omitempty"`    // only on registration
+	Message        string            `json:"message,omitempty"`    // only on registration, and when that changes one
 	SecretKey      string            `json:"secret_key,omitempty"` // only on registration, when it was generated, and on rotation
+	UID            *string           `json:"uid"`
 	Name           string            `json:"name"`
 	Description    string            `json:"description"`
 	Events         []string          `json:"events"`
@@ -24,6 +25,7 @@ type endpointAnswer struct {
 	OrganizationID *uuid.UUID        `json:"organization_id"`
 	TimeoutSeconds int               `json:"timeout_seconds"`
 	MaxRetries     int               `json:"max_retries"`
+	RetrySchedule  []int             `json:"retry_schedule"`
 	RateLimit      *int              `json:"rate_limit"`
 	MaxConcurrency *int              `json:"max_concurrency"`
 	Ordering       string            `json:"ordering"`
@@ -56,6 +58,7 @@ func (a endpointAnswer) etag() string { return etag(a.version) }
 
 func endpointFields(f *fields) endpoint.New {
 	return endpoint.New{
+		UID:            f.optionalText("uid"),
 		URL:            f.text("url"),
 		Events:         f.texts("events"),
 		Name:           f.text("name"),
@@ -65,6 +68,7 @@ func endpointFields(f *fields) endpoint.New {
 		GenerateSecret: f.flag("generate_secret"),
 		TimeoutSeconds: f.integer("timeout_seconds", endpoint.TimeoutSeconds),
 		MaxRetries:     f.integer("max_retries", endpoint.MaxRetries),
+		RetrySchedule:  f.integers("retry_schedule", endpoint.RetryWait),
 		RateLimit:      f.integer("rate_limit", endpoint.RateLimit),
 		MaxConcurrency: f.integer("max_concurrency", endpoint.MaxConcurrency),
 		Ordering:       f.optionalText("ordering"),
@@ -89,6 +93,7 @@ func authenticationFields(f *fields) *endpoint.Authentication {
 
 // elsewhere says how to change what cannot be patched.
 var elsewhere = []struct{ field, advice string }{
+	{"uid", "cannot be changed: register another endpoint under the other uid"},
 	{"organization_id", "cannot be changed: register another endpoint for the other organization"},
 	{"is_active", "cannot be patched: POST to …/enable or …/disable"},
 	{"secret_key", "cannot be patched: POST to …/rotate-secret"},
@@ -106,14 +111,17 @@ func endpointPatch(f *fields) endpoint.Patch {
 	return endpoint.Patch{New: endpointFields(f), Given: given}
 }
 
-func (s *Server) createEndpoint(ctx context.Context, in endpoint.New) (created, error) {
-	made, err := s.endpoints.Create(ctx, in)
+func (s *Server) putEndpoint(ctx context.Context, of subject, in endpoint.New) (created, error) {
+	put, err := s.endpoints.Put(ctx, in, of.versions)
 	if err != nil {
 		return created{}, err
 	}
-	body := showCreated(made)
+	body := showCreated(put)
 	body.Message = "Webhook endpoint created successfully"
-	return created{endpointsPath + "/" + made.ID.String(), body}, nil
+	if put.Existed {
+		body.Message = "Webhook endpoint updated successfully"
+	}
+	return created{location: endpointsPath + "/" + put.ID.String(), body: body, existed: put.Existed}, nil
 }
 
 // showing answers with the endpoint that something was done with.
@@ -146,6 +154,9 @@ func endpointFilter(p *params) endpoint.Filter {
 		Active: p.flag("active"), OrganizationID: p.id("organization_id"),
 		EventType: p.oneOf("event", event.Types()...), Health: p.oneOf("health", endpoint.Healths()...),
 	}
+	if uid := p.text("uid"); uid != nil {
+		f.UID = *uid
+	}
 	if sought := p.text("q"); sought != nil {
 		f.Text = *sought
 	}
@@ -163,8 +174,8 @@ func showCreated(c endpoint.Created) endpointAnswer {
 
 func showEndpoint(e endpoint.Endpoint) endpointAnswer {
 	return endpointAnswer{
-		version: e.Version, ID: e.ID, URL: e.URL, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
-		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries,
+		version: e.Version, ID: e.ID, URL: e.URL, UID: e.UID, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
+		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries, RetrySchedule: e.RetrySchedule,
 		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering, Metadata: e.Metadata, Headers: e.Headers,
 		SecretSet: e.SecretSet, SecretLast4: e.SecretLast4,
 		PreviousSecretExpiresAt: (*event.Timestamp)(e.PreviousSecretExpiresAt),

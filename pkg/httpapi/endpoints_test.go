@@ -80,7 +80,7 @@ func TestETagFollowsTheSettingsAndNotTheHealth(t *testing.T) {
 func TestPatchChangesWhatItNamesAndNothingElse(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	const all = `"url":"http://127.0.0.1:8801/other","events":["organization.*"],"name":"ERP","description":"R&D <b>","timeout_seconds":3,"max_retries":0,
+	const all = `"url":"http://127.0.0.1:8801/other","events":["organization.*"],"name":"ERP","description":"R&D <b>","timeout_seconds":3,"max_retries":0,"retry_schedule":[60,86400],
 		"rate_limit":5,"max_concurrency":6,"ordering":"organization","breaker_failures":0,"breaker_max_open_seconds":7,"metadata":{"team":"erp"}`
 	var values map[string]any
 	if err := json.Unmarshal([]byte(`{`+all+`}`), &values); err != nil {
@@ -112,7 +112,7 @@ func TestPatchChangesWhatItNamesAndNothingElse(t *testing.T) {
 	}
 	_, optional, _ := strings.Cut(all, `"ERP"`)
 	path, _ := a.register(t, optional)
-	reset := a.patch(t, path, `{"description":null,"timeout_seconds":null,"max_retries":null,"rate_limit":null,"max_concurrency":null,"ordering":null,
+	reset := a.patch(t, path, `{"description":null,"timeout_seconds":null,"max_retries":null,"retry_schedule":null,"rate_limit":null,"max_concurrency":null,"ordering":null,
 		"breaker_failures":null,"breaker_max_open_seconds":null,"metadata":null}`, nil).json(t, 200)
 	fresh, _ := a.register(t, "")
 	want := a.get(t, fresh).json(t, 200)
@@ -127,9 +127,9 @@ func TestPatchChangesWhatItNamesAndNothingElse(t *testing.T) {
 func TestPatchThatChangesNothingLeavesNoTrace(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	path, tag := a.register(t, `,"metadata":{"b":1,"a":{"c":[1.0,"x"]}},"rate_limit":5`)
+	path, tag := a.register(t, `,"metadata":{"b":1,"a":{"c":[1.0,"x"]}},"rate_limit":5,"retry_schedule":[60,60]`)
 	before := a.get(t, path)
-	for _, body := range []string{`{}`, `{"name":"CRM"}`, `{"rate_limit":5,"timeout_seconds":null,"max_concurrency":null}`, `{"metadata":{"a":{"c":[1.0,"x"]}}}`, `{"metadata":{"none":null}}`, `{"url":"HTTP://127.0.0.1:8800/hook"}`} {
+	for _, body := range []string{`{}`, `{"name":"CRM"}`, `{"retry_schedule":[60,60],"max_retries":null}`, `{"max_retries":null}`, `{"rate_limit":5,"timeout_seconds":null,"max_concurrency":null}`, `{"metadata":{"a":{"c":[1.0,"x"]}}}`, `{"metadata":{"none":null}}`, `{"url":"HTTP://127.0.0.1:8800/hook"}`} {
 		got := a.patch(t, path, body, nil)
 		if got.status != 200 || got.body != before.body || got.header.Get("ETag") != tag {
 			t.Errorf("%s: %d %s %s", body, got.status, got.header.Get("ETag"), got.body)
@@ -201,8 +201,8 @@ func TestPatchRefusesAllThatIsWrongAtOnce(t *testing.T) {
 	if got := d.fieldNames(); got != "url events[0] name timeout_seconds ordering" {
 		t.Errorf("named %s", got)
 	}
-	d = a.patch(t, path, `{"organization_id":null,"is_active":true,"secret_key":"x","id":"y","url":null,"events":null,"name":null,"max_retries":"3"}`, nil).problem(t, 422, "validation_failed")
-	if got := d.fieldNames(); got != "organization_id is_active secret_key url events name max_retries id" {
+	d = a.patch(t, path, `{"organization_id":null,"is_active":true,"secret_key":"x","uid":"z","id":"y","url":null,"events":null,"name":null,"max_retries":"3"}`, nil).problem(t, 422, "validation_failed")
+	if got := d.fieldNames(); got != "uid organization_id is_active secret_key url events name max_retries id" {
 		t.Errorf("named %s", got)
 	}
 	for field, says := range map[string]string{

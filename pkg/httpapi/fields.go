@@ -188,7 +188,26 @@ func (f *fields) unquote(raw json.RawMessage, path string) *string {
 // integer returns a whole number as Postgres stores it, in 32 bits. valid is what
 // the field takes: a number that does not even fit is refused with it.
 func (f *fields) integer(name string, valid endpoint.Range) *int {
-	raw := f.take(name, number)
+	return f.whole(f.take(name, number), f.path+name, valid)
+}
+
+// integers returns an array of whole numbers, nil when it is not there.
+func (f *fields) integers(name string, valid endpoint.Range) []int {
+	elements := f.elements(name)
+	if elements == nil {
+		return nil
+	}
+	all := make([]int, 0, len(elements))
+	for i, raw := range elements {
+		path := element(f.path+name, i)
+		if n := f.whole(f.only(number, raw, path), path, valid); n != nil {
+			all = append(all, *n)
+		}
+	}
+	return all
+}
+
+func (f *fields) whole(raw json.RawMessage, path string, valid endpoint.Range) *int {
 	if raw == nil {
 		return nil
 	}
@@ -198,9 +217,9 @@ func (f *fields) integer(name string, valid endpoint.Range) *int {
 		v := int(n)
 		return &v
 	case bytes.ContainsAny(raw, ".eE"):
-		f.wrong.add(f.path+name, codeWrongType, "must be a whole number, without fraction or exponent")
+		f.wrong.add(path, codeWrongType, "must be a whole number, without fraction or exponent")
 	default:
-		f.wrong.add(f.path+name, "out_of_range", valid.Advice())
+		f.wrong.add(path, "out_of_range", valid.Advice())
 	}
 	return nil
 }

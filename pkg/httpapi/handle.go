@@ -25,10 +25,17 @@ const workTimeout = 20 * time.Second
 type created struct {
 	location string
 	body     any
+	existed  bool // it was there already, and has been changed
 }
 
 // taking is the handler of a POST: read the body strictly, do the work, answer 201.
 func taking[T any](shape func(*fields) T, do func(context.Context, T) (created, error)) echo.HandlerFunc {
+	return putting(shape, func(ctx context.Context, _ subject, in T) (created, error) { return do(ctx, in) })
+}
+
+// putting is the handler of a POST that may find what it would make: that is changed
+// instead, and answered with 200.
+func putting[T any](shape func(*fields) T, do func(context.Context, subject, T) (created, error)) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		in, err := decode(c.Response().Writer, c.Request(), shape)
 		if err != nil {
@@ -36,11 +43,14 @@ func taking[T any](shape func(*fields) T, do func(context.Context, T) (created, 
 		}
 		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
 		defer cancel()
-		made, err := do(ctx, in)
+		made, err := do(ctx, subjectOf(c), in)
 		if err != nil {
 			return err
 		}
 		c.Response().Header().Set(echo.HeaderLocation, made.location)
+		if made.existed {
+			return sendJSON(c, http.StatusOK, made.body)
+		}
 		return sendJSON(c, http.StatusCreated, made.body)
 	}
 }

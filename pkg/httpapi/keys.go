@@ -50,7 +50,7 @@ func (s *Server) createKey(ctx context.Context, in access.NewKey) (created, erro
 	}
 	body := showKey(made.Key)
 	body.Key = string(made.Plaintext)
-	return created{keysPath + "/" + made.ID.String(), body}, nil
+	return created{location: keysPath + "/" + made.ID.String(), body: body}, nil
 }
 
 func (s *Server) getKey(ctx context.Context, id uuid.UUID) (any, error) {

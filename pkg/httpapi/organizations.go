@@ -72,7 +72,7 @@ func (s *Server) createOrganization(ctx context.Context, in organization.New) (c
 	if err != nil {
 		return created{}, err
 	}
-	return created{locationOf(made), showOrganization(made)}, nil
+	return created{location: locationOf(made), body: showOrganization(made)}, nil
 }
 
 func (s *Server) onboard(ctx context.Context, in organization.Onboarding) (created, error) {
@@ -86,7 +86,7 @@ func (s *Server) onboard(ctx context.Context, in organization.Onboarding) (creat
 	for _, e := range made.Endpoints {
 		body.WebhookEndpoints = append(body.WebhookEndpoints, showCreated(e))
 	}
-	return created{locationOf(made.Organization), body}, nil
+	return created{location: locationOf(made.Organization), body: body}, nil
 }
 
 func (s *Server) getOrganization(ctx context.Context, id uuid.UUID) (any, error) {

@@ -35,7 +35,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, organizationsPath + "/", access.Viewer, listing("organizations", s.organizations.List, organizationItem)},
 		{http.MethodGet, organizationsPath + "/:id", access.Viewer, byID(s.getOrganization)},
 
-		{http.MethodPost, endpointsPath, access.SuperAdmin, taking(endpointFields, s.createEndpoint)},
+		{http.MethodPost, endpointsPath, access.SuperAdmin, putting(endpointFields, s.putEndpoint)},
 		{http.MethodGet, endpointsPath, access.Viewer, filtered("endpoints", endpointFilter, s.endpoints.List, endpointItem)},
 		{http.MethodGet, endpointsPath + "/:id", access.Viewer, byID(showing(s.endpoints.Get))},
 		{http.MethodPatch, endpointsPath + "/:id", access.SuperAdmin, changing(endpointPatch, s.updateEndpoint)},

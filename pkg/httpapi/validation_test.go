@@ -34,6 +34,8 @@ var badEndpoint = map[string][]any{
 	"generate_secret": nil,
 	"timeout_seconds": {0, 31, -1},
 	"max_retries":     {-1, 51},
+	"uid":             {"", " ", "a b", "a/b", "ü", "a\x00", "a\n", strings.Repeat("a", 101)},
+	"retry_schedule":  {[]any{0}, []any{60, -1}, []any{86_401}, []any{1 << 40}, []any{1.5}, []any{"1"}, []any{nil}, 60, "60", make([]int, 51), slices.Repeat([]int{1}, 51)},
 	"rate_limit":      {0, -1, 10_001, 1 << 31},
 	"max_concurrency": {0, -1, 1001},
 	"ordering":        {"", "Organization", "strict"},
