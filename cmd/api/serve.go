@@ -19,6 +19,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/config"
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/httpapi"
+	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/organization"
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
@@ -97,6 +98,7 @@ func prepare(ctx context.Context, cfg config.Config, db *postgres.DB, log *slog.
 		return err
 	}
 	go outbox.KeepPartitions(ctx, db, log)
+	go idempotency.KeepForgetting(ctx, db, log)
 	return nil
 }
 
@@ -170,6 +172,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		Tester:        endpoint.NewTester(endpoints, sender),
 		Keys:          keys,
 		Trail:         access.NewTrail(db),
+		Answers:       idempotency.NewStore(db, box),
 		Log:           log,
 		RateLimit:     cfg.APIRateLimit,
 	})

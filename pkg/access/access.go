@@ -44,3 +44,12 @@ type Principal struct {
 	Name  string    // what or whom the key is for, or the subject of the JWT
 	Role  Role
 }
+
+// Caller names who it is, so that no two have one name: a key by its id, all others
+// by theirs. JWTs have no names that the service uses itself.
+func (p Principal) Caller() string {
+	if p.KeyID != uuid.Nil {
+		return "key:" + p.KeyID.String()
+	}
+	return "name:" + p.Name
+}

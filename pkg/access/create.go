@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
 	"github.com/sonicus/webhooks/pkg/secret"
@@ -50,13 +51,13 @@ func (k *Keys) Create(ctx context.Context, n NewKey) (CreatedKey, error) {
 	if wrong := n.check(); len(wrong) > 0 {
 		return CreatedKey{}, problem.Invalid(wrong...)
 	}
-	made := CreatedKey{Plaintext: generate()}
-	err := postgres.InTx(ctx, k.db, func(tx *sqlx.Tx, now time.Time) error {
-		made.Key = n.key(postgres.NewID(now), now, made.Plaintext)
+	plaintext := generate()
+	made, err := idempotency.InTx(ctx, k.db, func(tx *sqlx.Tx, now time.Time) (CreatedKey, error) {
+		made := CreatedKey{Key: n.key(postgres.NewID(now), now, plaintext), Plaintext: plaintext}
 		if made.ExpiresAt != nil && !made.ExpiresAt.After(now) {
-			return problem.Invalid(inThePast("expires_at"))
+			return CreatedKey{}, problem.Invalid(inThePast("expires_at"))
 		}
-		return insert(ctx, tx, made)
+		return made, insert(ctx, tx, made)
 	})
 	if errors.Is(err, postgres.ErrCommitUnknown) && k.appears(ctx, made.ID) {
 		err = nil

@@ -11,6 +11,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/access"
+	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
@@ -33,34 +34,47 @@ type change func(tx *sqlx.Tx, now time.Time, before Endpoint) error
 // PreconditionFailed for a version that is not among expected; Unavailable as for
 // [Store.Create]; and those of apply.
 func (s *Store) write(ctx context.Context, id uuid.UUID, action string, expected Versions, apply change) (Endpoint, error) {
-	var after row
-	err := postgres.InTx(ctx, s.db, func(tx *sqlx.Tx, now time.Time) error {
-		before, err := hold(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if !expected.include(before.Version) {
-			return problem.PreconditionFailed("The endpoint has been changed since. Read it again, and send its ETag in If-Match.")
-		}
-		if err := apply(tx, now, before); err != nil {
-			return err
-		}
-		if err := tx.GetContext(ctx, &after, selection+` WHERE e.id = $1`, id); err != nil {
-			return fmt.Errorf("read: %w", err)
-		}
-		if after.Version == before.Version {
-			return nil
-		}
-		return after.record(ctx, tx, now, action, before)
+	return written(ctx, s, id, action, expected, apply, func(after Endpoint) Endpoint { return after })
+}
+
+// written is [Store.write] with a result of its own, made of the endpoint as it is then.
+func written[T any](ctx context.Context, s *Store, id uuid.UUID, action string, expected Versions, apply change, result func(Endpoint) T) (T, error) {
+	var after Endpoint
+	made, err := idempotency.InTx(ctx, s.db, func(tx *sqlx.Tx, now time.Time) (_ T, err error) {
+		after, err = applied(ctx, tx, now, id, action, expected, apply)
+		return result(after), err
 	})
 	if errors.Is(err, postgres.ErrCommitUnknown) && s.appears(ctx, id, after.Version) {
 		err = nil
 	}
 	if err != nil {
-		return Endpoint{}, explain(action+" endpoint", "It is not known whether the endpoint was changed. Look at it before trying again.", err)
+		var none T
+		return none, explain(action+" endpoint", "It is not known whether the endpoint was changed. Look at it before trying again.", err)
 	}
 	s.committed([]uuid.UUID{id})
-	return after.endpoint()
+	return made, nil
+}
+
+func applied(ctx context.Context, tx *sqlx.Tx, now time.Time, id uuid.UUID, action string, expected Versions, apply change) (Endpoint, error) {
+	before, err := hold(ctx, tx, id)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	if !expected.include(before.Version) {
+		return Endpoint{}, problem.PreconditionFailed("The endpoint has been changed since. Read it again, and send its ETag in If-Match.")
+	}
+	if err := apply(tx, now, before); err != nil {
+		return Endpoint{}, err
+	}
+	var r row
+	if err := tx.GetContext(ctx, &r, selection+` WHERE e.id = $1`, id); err != nil {
+		return Endpoint{}, fmt.Errorf("read: %w", err)
+	}
+	after, err := r.endpoint()
+	if err != nil || after.Version == before.Version {
+		return after, err
+	}
+	return after, record(ctx, tx, now, action, before, after, r.DeletedAt != nil)
 }
 
 // hold locks an endpoint against all other changes: its lane first and then its
@@ -81,13 +95,9 @@ func hold(ctx context.Context, tx *sqlx.Tx, id uuid.UUID) (Endpoint, error) {
 }
 
 // record writes what became of an endpoint into the audit trail.
-func (r row) record(ctx context.Context, tx *sqlx.Tx, now time.Time, action string, before Endpoint) error {
-	c := access.Change{Action: "endpoint." + action, ObjectType: "endpoint", ObjectID: r.ID, Before: before.kept()}
-	if r.DeletedAt == nil {
-		after, err := r.endpoint()
-		if err != nil {
-			return err
-		}
+func record(ctx context.Context, tx *sqlx.Tx, now time.Time, action string, before, after Endpoint, gone bool) error {
+	c := access.Change{Action: "endpoint." + action, ObjectType: "endpoint", ObjectID: before.ID, Before: before.kept()}
+	if !gone {
 		c.After = after.kept()
 	}
 	return access.Record(ctx, tx, now, c)

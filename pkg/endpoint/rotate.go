@@ -44,13 +44,9 @@ func (s *Store) RotateSecret(ctx context.Context, id uuid.UUID, r Rotation) (Cre
 		return Created{}, err
 	}
 	overlap := time.Duration(valueOr(r.OverlapSeconds, defaultOverlap)) * time.Second
-	rotated, err := s.write(ctx, id, "rotate_secret", nil, func(tx *sqlx.Tx, now time.Time, _ Endpoint) error {
+	return written(ctx, s, id, "rotate_secret", nil, func(tx *sqlx.Tx, now time.Time, _ Endpoint) error {
 		return s.setSecret(ctx, tx, now, id, key, overlap)
-	})
-	if err != nil {
-		return Created{}, err
-	}
-	return Created{Endpoint: rotated, SecretKey: key}, nil
+	}, func(after Endpoint) Created { return Created{Endpoint: after, SecretKey: key} })
 }
 
 // setSecret gives an endpoint whose row is locked another secret.

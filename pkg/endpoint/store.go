@@ -14,6 +14,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/sonicus/webhooks/pkg/access"
+	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
 	"github.com/sonicus/webhooks/pkg/secret"
@@ -58,10 +59,8 @@ func (s *Store) Create(ctx context.Context, n New) (Created, error) {
 
 // register writes what has been checked.
 func (s *Store) register(ctx context.Context, checked Checked) (Created, error) {
-	var made Created
-	err := postgres.InTx(ctx, s.db, func(tx *sqlx.Tx, now time.Time) (err error) {
-		made, err = s.Insert(ctx, tx, now, checked)
-		return err
+	made, err := idempotency.InTx(ctx, s.db, func(tx *sqlx.Tx, now time.Time) (Created, error) {
+		return s.Insert(ctx, tx, now, checked)
 	})
 	if errors.Is(err, postgres.ErrCommitUnknown) && s.appears(ctx, made.ID, made.Version) {
 		err = nil

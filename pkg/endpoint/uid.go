@@ -84,7 +84,7 @@ func (s *Store) put(ctx context.Context, n New, checked Checked, expected Versio
 func (s *Store) replace(ctx context.Context, id uuid.UUID, n New, checked Checked, expected Versions) (Created, error) {
 	all := Patch{New: n, Given: slices.Collect(maps.Keys(patchable)), whole: true}
 	var shown secret.Value
-	e, err := s.write(ctx, id, "update", expected, func(tx *sqlx.Tx, now time.Time, before Endpoint) error {
+	return written(ctx, s, id, "update", expected, func(tx *sqlx.Tx, now time.Time, before Endpoint) error {
 		if valueOr(before.OrganizationID, uuid.Nil) != valueOr(n.OrganizationID, uuid.Nil) {
 			return problem.Conflict("organization_mismatch", "organization_id",
 				"The endpoint with this uid belongs to another organization, or to none. Use another uid, or delete that endpoint first.")
@@ -97,8 +97,7 @@ func (s *Store) replace(ctx context.Context, id uuid.UUID, n New, checked Checke
 			shown = checked.SecretKey
 		}
 		return err
-	})
-	return Created{Endpoint: e, Existed: true, SecretKey: shown}, err
+	}, func(after Endpoint) Created { return Created{Endpoint: after, Existed: true, SecretKey: shown} })
 }
 
 // adopt gives an endpoint the secret that is wanted, and says whether it was another

@@ -220,8 +220,13 @@ func needsBooks(o operation) bool   { return !slices.Contains(bookless, o.Operat
 func needsNoBooks(o operation) bool { return !needsBooks(o) }
 func takesBody(o operation) bool    { return o.body() != nil }
 func takesID(o operation) bool      { return strings.Contains(o.path, "{id}") }
+func takesKey(o operation) bool     { return o.Parameters.GetByInAndName("header", keyHeader) != nil }
 func takesQuery(o operation) bool   { return o.Parameters.GetByInAndName("query", "limit") != nil }
 func takesMatch(o operation) bool   { return o.Parameters.GetByInAndName("header", "If-Match") != nil }
+
+func withKey(k string) func(*call) {
+	return func(c *call) { c.header = map[string]string{keyHeader: k} }
+}
 func unchanged(*call)               {}
 func withBody(b string) func(*call) { return func(c *call) { c.body = b } }
 
@@ -255,10 +260,12 @@ func mishaps(viewer string) []mishap {
 		{409, is("updateEndpoint"), "", withBody(`{"headers":{"X-Tenant":"acme"}}`), unreadable},
 		{409, is("rotateSecret"), "", unchanged, unreadable},
 		{409, is("testEndpoint"), "", unchanged, unreadable},
+		{409, takesKey, "", withKey("held"), `INSERT INTO sonicus.idempotency_keys (caller, key, id, created_at) VALUES ('name:bootstrap', 'held', gen_random_uuid(), now())`},
 		{412, takesMatch, "", func(c *call) { c.header = map[string]string{"If-Match": `"0"`} }, ""},
 		{413, takesBody, "", withBody(strings.Repeat(" ", maxBody+1)), ""},
 		{415, takesBody, "", func(c *call) { c.header = map[string]string{"Content-Type": "text/plain"} }, ""},
 		{422, takesBody, "", withBody(`{"nick":"x"}`), ""},
+		{422, takesKey, "", withKey("two words"), ""},
 		{422, takesQuery, "", func(c *call) { c.path += "?limit=0" }, ""},
 		{429, everything, "exhausted", unchanged, ""},
 		{500, needsBooks, "broken", unchanged, ""},

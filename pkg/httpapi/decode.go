@@ -45,6 +45,10 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err := checkMedia(r); err != nil {
 		return nil, err
 	}
+	return readAll(w, r)
+}
+
+func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return nil, problem.TooLarge("The body is over 1 MiB.")

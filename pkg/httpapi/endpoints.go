@@ -111,30 +111,21 @@ func endpointPatch(f *fields) endpoint.Patch {
 	return endpoint.Patch{New: endpointFields(f), Given: given}
 }
 
-func (s *Server) putEndpoint(ctx context.Context, of subject, in endpoint.New) (created, error) {
-	put, err := s.endpoints.Put(ctx, in, of.versions)
-	if err != nil {
-		return created{}, err
-	}
+func (s *Server) putEndpoint(ctx context.Context, of subject, in endpoint.New) (endpoint.Created, error) {
+	return s.endpoints.Put(ctx, in, of.versions)
+}
+
+func showPut(put endpoint.Created) created {
 	body := showCreated(put)
 	body.Message = "Webhook endpoint created successfully"
 	if put.Existed {
 		body.Message = "Webhook endpoint updated successfully"
 	}
-	return created{location: endpointsPath + "/" + put.ID.String(), body: body, existed: put.Existed}, nil
+	return created{location: endpointsPath + "/" + put.ID.String(), body: body, existed: put.Existed}
 }
 
-// showing answers with the endpoint that something was done with.
-func showing(do func(context.Context, uuid.UUID) (endpoint.Endpoint, error)) func(context.Context, uuid.UUID) (any, error) {
-	return func(ctx context.Context, id uuid.UUID) (any, error) {
-		found, err := do(ctx, id)
-		return showEndpoint(found), err
-	}
-}
-
-func (s *Server) updateEndpoint(ctx context.Context, of subject, p endpoint.Patch) (any, error) {
-	changed, err := s.endpoints.Update(ctx, of.id, of.versions, p)
-	return showEndpoint(changed), err
+func (s *Server) updateEndpoint(ctx context.Context, of subject, p endpoint.Patch) (endpoint.Endpoint, error) {
+	return s.endpoints.Update(ctx, of.id, of.versions, p)
 }
 
 func rotationFields(f *fields) endpoint.Rotation {
@@ -144,9 +135,8 @@ func rotationFields(f *fields) endpoint.Rotation {
 	}
 }
 
-func (s *Server) rotateSecret(ctx context.Context, of subject, r endpoint.Rotation) (any, error) {
-	rotated, err := s.endpoints.RotateSecret(ctx, of.id, r)
-	return showCreated(rotated), err
+func (s *Server) rotateSecret(ctx context.Context, of subject, r endpoint.Rotation) (endpoint.Created, error) {
+	return s.endpoints.RotateSecret(ctx, of.id, r)
 }
 
 func endpointFilter(p *params) endpoint.Filter {

@@ -102,7 +102,8 @@ func sendProblem(c echo.Context, p *problem.Error) {
 	if d.Errors == nil {
 		d.Errors = []problem.Field{}
 	}
-	_ = send(c, status, "application/problem+json", d) // the caller hung up; nobody is left to tell
+	body, _ := encode(d)                                  // texts always encode
+	_ = send(c, status, "application/problem+json", body) // the caller hung up; nobody is left to tell
 }
 
 // faultAttrs says what went wrong. The cause of a refusal that is the caller's

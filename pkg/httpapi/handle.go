@@ -1,13 +1,9 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/idempotency"
 )
 
 // workTimeout bounds a request's work once its body has been read: with a
@@ -28,47 +25,62 @@ type created struct {
 	existed  bool // it was there already, and has been changed
 }
 
+func (c created) status() int {
+	if c.existed {
+		return http.StatusOK
+	}
+	return http.StatusCreated
+}
+
 // taking is the handler of a POST: read the body strictly, do the work, answer 201.
-func taking[T any](shape func(*fields) T, do func(context.Context, T) (created, error)) echo.HandlerFunc {
-	return putting(shape, func(ctx context.Context, _ subject, in T) (created, error) { return do(ctx, in) })
+func taking[In, Out any](shape func(*fields) In, do func(context.Context, In) (Out, error), show func(Out) created) echo.HandlerFunc {
+	return putting(shape, func(ctx context.Context, _ subject, in In) (Out, error) { return do(ctx, in) }, show)
 }
 
 // putting is the handler of a POST that may find what it would make: that is changed
 // instead, and answered with 200.
-func putting[T any](shape func(*fields) T, do func(context.Context, subject, T) (created, error)) echo.HandlerFunc {
+func putting[In, Out any](shape func(*fields) In, do func(context.Context, subject, In) (Out, error), show func(Out) created) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		in, err := decode(c.Response().Writer, c.Request(), shape)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
-		defer cancel()
-		made, err := do(ctx, subjectOf(c), in)
-		if err != nil {
-			return err
-		}
-		c.Response().Header().Set(echo.HeaderLocation, made.location)
-		if made.existed {
-			return sendJSON(c, http.StatusOK, made.body)
-		}
-		return sendJSON(c, http.StatusCreated, made.body)
+		return perform(c, func(ctx context.Context) (Out, error) { return do(ctx, subjectOf(c), in) }, func(made Out) (idempotency.Answer, error) {
+			shown := show(made)
+			return render(shown.status(), shown.location, shown.body)
+		})
 	}
 }
 
 // byID is the handler of a GET of one thing, and of a POST that says nothing more.
 // An id that is no UUID is looked up too, as the nil UUID, which nothing has:
 // malformed and absent ids then take the same way to the same answer.
-func byID(do func(context.Context, uuid.UUID) (any, error)) echo.HandlerFunc {
+func byID[Out, Shown any](do func(context.Context, uuid.UUID) (Out, error), show func(Out) Shown) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, _ := parseID(c.Param("id"))
-		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
-		defer cancel()
-		found, err := do(ctx, id)
-		if err != nil {
-			return err
-		}
-		return sendJSON(c, http.StatusOK, found)
+		return perform(c, func(ctx context.Context) (Out, error) { return do(ctx, id) }, ok(show))
 	}
+}
+
+// ok is an answer with the status 200.
+func ok[Out, Shown any](show func(Out) Shown) func(Out) (idempotency.Answer, error) {
+	return func(v Out) (idempotency.Answer, error) { return render(http.StatusOK, "", show(v)) }
+}
+
+// perform does the work of a request and answers with what came of it. The work knows
+// how that is answered, so that a POST with an Idempotency-Key can keep the answer.
+func perform[Out any](c echo.Context, do func(context.Context) (Out, error), answer func(Out) (idempotency.Answer, error)) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
+	defer cancel()
+	done, err := do(idempotency.Rendering(ctx, answer))
+	if err != nil {
+		return err
+	}
+	a, err := answer(done)
+	if err != nil {
+		return err
+	}
+	return reply(c, a)
 }
 
 // subject is what a request wants to change.
@@ -85,19 +97,13 @@ func subjectOf(c echo.Context) subject {
 
 // changing is the handler of a change of one thing: read the body strictly, do the
 // work, and answer with what there is now.
-func changing[T any](shape func(*fields) T, do func(context.Context, subject, T) (any, error)) echo.HandlerFunc {
+func changing[In, Out, Shown any](shape func(*fields) In, do func(context.Context, subject, In) (Out, error), show func(Out) Shown) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		in, err := decode(c.Response().Writer, c.Request(), shape)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
-		defer cancel()
-		changed, err := do(ctx, subjectOf(c), in)
-		if err != nil {
-			return err
-		}
-		return sendJSON(c, http.StatusOK, changed)
+		return perform(c, func(ctx context.Context) (Out, error) { return do(ctx, subjectOf(c), in) }, ok(show))
 	}
 }
 
@@ -142,26 +148,4 @@ func parseID(s string) (uuid.UUID, bool) {
 		return uuid.Nil, false
 	}
 	return id, true
-}
-
-// tagged is an answer that shows one version of something.
-type tagged interface{ etag() string }
-
-func sendJSON(c echo.Context, status int, body any) error {
-	if t, ok := body.(tagged); ok {
-		c.Response().Header().Set("ETag", t.etag())
-	}
-	return send(c, status, echo.MIMEApplicationJSON, body)
-}
-
-// send encodes before it answers, so that a failure can still become a problem.
-func send(c echo.Context, status int, mediaType string, body any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // nosniff and the media type keep browsers from reading it as HTML
-	if err := enc.Encode(body); err != nil {
-		return fmt.Errorf("encode answer: %w", err)
-	}
-	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(b.Len()))
-	return c.Blob(status, mediaType, b.Bytes())
 }

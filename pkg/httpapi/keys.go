@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"math"
 	"time"
 
@@ -42,20 +41,11 @@ func seconds(n *int) *time.Duration {
 	return &d
 }
 
-// createKey is the one place where an API key leaves the service.
-func (s *Server) createKey(ctx context.Context, in access.NewKey) (created, error) {
-	made, err := s.keys.Create(ctx, in)
-	if err != nil {
-		return created{}, err
-	}
+// showNewKey is the one place where an API key leaves the service.
+func showNewKey(made access.CreatedKey) created {
 	body := showKey(made.Key)
 	body.Key = string(made.Plaintext)
-	return created{location: keysPath + "/" + made.ID.String(), body: body}, nil
-}
-
-func (s *Server) getKey(ctx context.Context, id uuid.UUID) (any, error) {
-	found, err := s.keys.Get(ctx, id)
-	return showKey(found), err
+	return created{location: keysPath + "/" + made.ID.String(), body: body}
 }
 
 func keyItem(k access.Key) (uuid.UUID, any) { return k.ID, showKey(k) }

@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"context"
-
 	"github.com/google/uuid"
 
 	"github.com/sonicus/webhooks/pkg/event"
@@ -67,31 +65,18 @@ func onboardingFields(f *fields) organization.Onboarding {
 	return in
 }
 
-func (s *Server) createOrganization(ctx context.Context, in organization.New) (created, error) {
-	made, err := s.organizations.Create(ctx, in)
-	if err != nil {
-		return created{}, err
-	}
-	return created{location: locationOf(made), body: showOrganization(made)}, nil
+func showNewOrganization(made organization.Organization) created {
+	return created{location: locationOf(made), body: showOrganization(made)}
 }
 
-func (s *Server) onboard(ctx context.Context, in organization.Onboarding) (created, error) {
-	made, err := s.organizations.Onboard(ctx, in)
-	if err != nil {
-		return created{}, err
-	}
+func showOnboarded(made organization.Onboarded) created {
 	body := onboardingAnswer{
 		Organization: showOrganization(made.Organization), AdminUser: showUser(made.AdminUser), WebhookEndpoints: []endpointAnswer{},
 	}
 	for _, e := range made.Endpoints {
 		body.WebhookEndpoints = append(body.WebhookEndpoints, showCreated(e))
 	}
-	return created{location: locationOf(made.Organization), body: body}, nil
-}
-
-func (s *Server) getOrganization(ctx context.Context, id uuid.UUID) (any, error) {
-	found, err := s.organizations.Get(ctx, id)
-	return showOrganization(found), err
+	return created{location: locationOf(made.Organization), body: body}
 }
 
 func organizationItem(o organization.Organization) (uuid.UUID, any) { return o.ID, showOrganization(o) }

@@ -27,42 +27,55 @@ type route struct {
 }
 
 func (s *Server) routes() []route {
-	create := taking(organizationFields, s.createOrganization)
+	create := taking(organizationFields, s.organizations.Create, showNewOrganization)
 	return []route{
 		{http.MethodPost, organizationsPath + "/", access.Admin, create},
 		{http.MethodPost, base + "/super-admin/organizations/", access.SuperAdmin, create},
-		{http.MethodPost, base + "/organization-crud/organizations/", access.Admin, taking(onboardingFields, s.onboard)},
+		{http.MethodPost, base + "/organization-crud/organizations/", access.Admin, taking(onboardingFields, s.organizations.Onboard, showOnboarded)},
 		{http.MethodGet, organizationsPath + "/", access.Viewer, listing("organizations", s.organizations.List, organizationItem)},
-		{http.MethodGet, organizationsPath + "/:id", access.Viewer, byID(s.getOrganization)},
+		{http.MethodGet, organizationsPath + "/:id", access.Viewer, byID(s.organizations.Get, showOrganization)},
 
-		{http.MethodPost, endpointsPath, access.SuperAdmin, putting(endpointFields, s.putEndpoint)},
+		{http.MethodPost, endpointsPath, access.SuperAdmin, putting(endpointFields, s.putEndpoint, showPut)},
 		{http.MethodGet, endpointsPath, access.Viewer, filtered("endpoints", endpointFilter, s.endpoints.List, endpointItem)},
-		{http.MethodGet, endpointsPath + "/:id", access.Viewer, byID(showing(s.endpoints.Get))},
-		{http.MethodPatch, endpointsPath + "/:id", access.SuperAdmin, changing(endpointPatch, s.updateEndpoint)},
+		{http.MethodGet, endpointsPath + "/:id", access.Viewer, byID(s.endpoints.Get, showEndpoint)},
+		{http.MethodPatch, endpointsPath + "/:id", access.SuperAdmin, changing(endpointPatch, s.updateEndpoint, showEndpoint)},
 		{http.MethodDelete, endpointsPath + "/:id", access.SuperAdmin, deleting(s.endpoints.Delete)},
-		{http.MethodPost, endpointsPath + "/:id/enable", access.SuperAdmin, byID(showing(s.endpoints.Enable))},
-		{http.MethodPost, endpointsPath + "/:id/disable", access.SuperAdmin, byID(showing(s.endpoints.Disable))},
-		{http.MethodPost, endpointsPath + "/:id/pause", access.SuperAdmin, byID(showing(s.endpoints.Pause))},
-		{http.MethodPost, endpointsPath + "/:id/resume", access.SuperAdmin, byID(showing(s.endpoints.Resume))},
-		{http.MethodPost, endpointsPath + "/:id/rotate-secret", access.SuperAdmin, optional(changing(rotationFields, s.rotateSecret))},
+		{http.MethodPost, endpointsPath + "/:id/enable", access.SuperAdmin, byID(s.endpoints.Enable, showEndpoint)},
+		{http.MethodPost, endpointsPath + "/:id/disable", access.SuperAdmin, byID(s.endpoints.Disable, showEndpoint)},
+		{http.MethodPost, endpointsPath + "/:id/pause", access.SuperAdmin, byID(s.endpoints.Pause, showEndpoint)},
+		{http.MethodPost, endpointsPath + "/:id/resume", access.SuperAdmin, byID(s.endpoints.Resume, showEndpoint)},
+		{http.MethodPost, endpointsPath + "/:id/rotate-secret", access.SuperAdmin, optional(changing(rotationFields, s.rotateSecret, showCreated))},
 		{http.MethodPost, endpointsPath + "/:id/test", access.SuperAdmin, s.testLimits.enforce(optional(trying(endpointTestFields, s.testEndpoint)))},
 		{http.MethodPost, testPath, access.SuperAdmin, s.testLimits.enforce(trying(testFields, s.testURL))},
 
-		{http.MethodPost, keysPath, access.SuperAdmin, taking(keyFields, s.createKey)},
+		{http.MethodPost, keysPath, access.SuperAdmin, taking(keyFields, s.keys.Create, showNewKey)},
 		{http.MethodGet, keysPath, access.SuperAdmin, listing("api-keys", s.keys.List, keyItem)},
-		{http.MethodGet, keysPath + "/:id", access.SuperAdmin, byID(s.getKey)},
+		{http.MethodGet, keysPath + "/:id", access.SuperAdmin, byID(s.keys.Get, showKey)},
 		{http.MethodDelete, keysPath + "/:id", access.SuperAdmin, removing(s.keys.Revoke)},
 
 		{http.MethodGet, trailPath, access.SuperAdmin, filtered("audit-log", trailFilter, s.trail.List, trailItem)},
 	}
 }
 
-// mount registers the routes; what can be had with GET can be asked for with HEAD.
+// notWriting are the POSTs that keep nothing, and why: there is nothing in them that an
+// Idempotency-Key could let happen once, and they ignore it. All others must heed it.
+var notWriting = map[string]string{
+	testPath:                    "sends one request, and keeps nothing of it",
+	endpointsPath + "/:id/test": "sends one request, and keeps nothing of it",
+}
+
+// mount registers the routes; what can be had with GET can be asked for with HEAD, and
+// a POST that writes can be sent again.
 func (s *Server) mount(routes []route) {
 	for _, r := range routes {
 		methods, paths := []string{r.method}, []string{r.path}
-		if r.method == http.MethodGet {
+		switch r.method {
+		case http.MethodGet:
 			methods = append(methods, http.MethodHead)
+		case http.MethodPost:
+			if _, exempt := notWriting[r.path]; !exempt {
+				r.handle = s.once(r.handle)
+			}
 		}
 		if bare, ok := strings.CutSuffix(r.path, "/"); ok {
 			paths = append(paths, bare)

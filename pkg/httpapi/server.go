@@ -18,6 +18,7 @@ import (
 
 	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/organization"
 )
 
@@ -38,6 +39,7 @@ type Options struct {
 	Tester        *endpoint.Tester
 	Keys          *access.Keys
 	Trail         *access.Trail
+	Answers       *idempotency.Store
 	Log           *slog.Logger
 	RateLimit     int // requests per second and caller; 0: no limit
 }
@@ -49,6 +51,7 @@ type Server struct {
 	tester        *endpoint.Tester
 	keys          *access.Keys
 	trail         *access.Trail
+	answers       *idempotency.Store
 	limits        limits // of all requests
 	testLimits    limits // of those that send a test, beside
 	log           *slog.Logger
@@ -58,7 +61,7 @@ type Server struct {
 // New makes the API, with every route mounted.
 func New(o Options) *Server {
 	s := &Server{
-		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, keys: o.Keys, trail: o.Trail,
+		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, keys: o.Keys, trail: o.Trail, answers: o.Answers,
 		limits: limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer}, log: o.Log, echo: echo.New(),
 	}
 	s.echo.Logger.SetOutput(io.Discard) // requests are logged by observe

@@ -1,11 +1,8 @@
 package organization_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"net"
-	"net/url"
 	"sync/atomic"
 	"testing"
 
@@ -110,74 +107,16 @@ func TestChangeWithoutAnAnswer(t *testing.T) {
 // answered. cuts counts.
 func setUpBehindCutter(t *testing.T, after bool) (f *fixture, cuts *atomic.Int64) {
 	t.Helper()
-	target, err := url.Parse(pgtest.NewURL(t))
-	if err != nil {
-		t.Fatal(err)
+	fate := pgtest.Lost
+	if after {
+		fate = pgtest.Unanswered
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
 	cuts = &atomic.Int64{}
-	server := target.Host
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go relay(client, server, after, cuts)
+	through := pgtest.NewCutter(t, pgtest.NewURL(t), func(int64) pgtest.Fate {
+		if cuts.CompareAndSwap(0, 1) {
+			return fate
 		}
-	}()
-	target.Host = listener.Addr().String()
-	return setUpOn(t, pgtest.Open(t, withOption(t, target.String(), "sslmode", "disable"))), cuts
-}
-
-// relay passes bytes both ways until one side ends or the COMMIT comes. lib/pq
-// writes every message in one piece and waits for the answer.
-func relay(client net.Conn, address string, after bool, cuts *atomic.Int64) {
-	defer func() { _ = client.Close() }()
-	server, err := net.Dial("tcp", address)
-	if err != nil {
-		return
-	}
-	defer func() { _ = server.Close() }()
-	var muted atomic.Bool
-	answered := make(chan struct{})
-	go func() {
-		defer close(answered)
-		defer func() { _ = client.Close() }()
-		copyEach(server, func(b []byte) bool {
-			if muted.Load() {
-				return false
-			}
-			_, err := client.Write(b)
-			return err == nil
-		})
-	}()
-	copyEach(client, func(b []byte) bool {
-		commit := bytes.Contains(b, []byte("COMMIT\x00")) && cuts.CompareAndSwap(0, 1)
-		if commit && !after {
-			return false
-		}
-		muted.Store(commit)
-		if _, err := server.Write(b); err != nil {
-			return false
-		}
-		if commit {
-			<-answered
-		}
-		return !commit
+		return pgtest.Answered
 	})
-}
-
-func copyEach(from net.Conn, pass func([]byte) bool) {
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		if n > 0 && !pass(buffer[:n]) || err != nil {
-			return
-		}
-	}
+	return setUpOn(t, pgtest.Open(t, through)), cuts
 }

@@ -45,15 +45,11 @@ func (s *Store) Onboard(ctx context.Context, o Onboarding) (Onboarded, error) {
 	if err != nil {
 		return Onboarded{}, err
 	}
-	var done Onboarded
-	err = s.write(ctx, &org, func(tx *sqlx.Tx, now time.Time) ([]uuid.UUID, error) {
-		done = Onboarded{Organization: org, AdminUser: admin(org, o.AdminUser, now)}
-		return s.onboard(ctx, tx, now, &done, checked)
+	return write(ctx, s, &org, func(tx *sqlx.Tx, now time.Time) (Onboarded, []uuid.UUID, error) {
+		done := Onboarded{Organization: org, AdminUser: admin(org, o.AdminUser, now)}
+		told, err := s.onboard(ctx, tx, now, &done, checked)
+		return done, told, err
 	})
-	if err != nil {
-		return Onboarded{}, err
-	}
-	return done, nil
 }
 
 func admin(org Organization, a AdminUser, now time.Time) User {

@@ -12,6 +12,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
@@ -43,57 +44,55 @@ func (s *Store) Create(ctx context.Context, n New) (Organization, error) {
 	if len(found) > 0 {
 		return Organization{}, problem.Invalid(found...)
 	}
-	err := s.write(ctx, &o, func(tx *sqlx.Tx, now time.Time) ([]uuid.UUID, error) {
+	return write(ctx, s, &o, func(tx *sqlx.Tx, now time.Time) (Organization, []uuid.UUID, error) {
 		ev, err := o.created(now, nil)
 		if err != nil {
-			return nil, err
+			return o, nil, err
 		}
 		told, err := creating.Publish(ctx, tx, ev, o.values()...)
 		if err != nil {
-			return nil, err
+			return o, nil, err
 		}
-		return told, access.Record(ctx, tx, now, o.change("organization.create", o.payload()))
+		return o, told, access.Record(ctx, tx, now, o.change("organization.create", o.payload()))
 	})
-	if err != nil {
-		return Organization{}, err
-	}
-	return o, nil
 }
 
 // write runs one creation: it sets the id and the times of o and lets all write
-// it, what belongs to it, and its event; all returns the endpoints that have
-// deliveries then. It runs again when the first transaction failed because the
-// day had no partition yet.
-func (s *Store) write(ctx context.Context, o *Organization, all func(*sqlx.Tx, time.Time) ([]uuid.UUID, error)) error {
+// it, what belongs to it, and its event; all returns what was made, and the endpoints
+// that have deliveries then. It runs again when the first transaction failed because
+// the day had no partition yet.
+func write[T any](ctx context.Context, s *Store, o *Organization, all func(*sqlx.Tx, time.Time) (T, []uuid.UUID, error)) (T, error) {
 	var told []uuid.UUID
-	create := func(tx *sqlx.Tx, now time.Time) (err error) {
+	create := func(tx *sqlx.Tx, now time.Time) (made T, err error) {
 		o.ID, o.CreatedAt, o.UpdatedAt = postgres.NewID(now), now, now
-		if told, err = all(tx, now); postgres.Violates(err, "organizations_domain_key") {
-			return problem.Conflict("domain_taken", "domain", "An organization with this domain exists already.")
+		if made, told, err = all(tx, now); postgres.Violates(err, "organizations_domain_key") {
+			return made, problem.Conflict("domain_taken", "domain", "An organization with this domain exists already.")
 		}
-		return err
+		return made, err
 	}
-	err := postgres.InTx(ctx, s.db, create)
+	made, err := idempotency.InTx(ctx, s.db, create)
 	if postgres.MissingPartition(err) {
-		err = s.again(ctx, create)
+		made, err = again(ctx, s, create)
 	}
 	if errors.Is(err, postgres.ErrCommitUnknown) && postgres.Appears(ctx, func(ctx context.Context) error { _, err := s.Get(ctx, o.ID); return err }) {
 		err = nil
 	}
 	if err != nil {
-		return explain("create organization", err)
+		var none T
+		return none, explain("create organization", err)
 	}
 	if len(told) > 0 {
 		s.committed(told)
 	}
-	return nil
+	return made, nil
 }
 
-func (s *Store) again(ctx context.Context, create func(*sqlx.Tx, time.Time) error) error {
+func again[T any](ctx context.Context, s *Store, create func(*sqlx.Tx, time.Time) (T, error)) (T, error) {
 	if _, err := outbox.EnsurePartitions(ctx, s.db); err != nil {
-		return err
+		var none T
+		return none, err
 	}
-	return postgres.InTx(ctx, s.db, create)
+	return idempotency.InTx(ctx, s.db, create)
 }
 
 // insertOrganization takes what values returns.

@@ -33,22 +33,6 @@ func EnsurePartitions(ctx context.Context, db *sqlx.DB) (int, error) {
 
 // KeepPartitions ensures the partitions every hour until ctx ends.
 func KeepPartitions(ctx context.Context, db *sqlx.DB, log *slog.Logger) {
-	for {
-		wait := partitionsEvery
-		made, err := EnsurePartitions(ctx, db)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			log.ErrorContext(ctx, "partitions not looked after, trying again", slog.Any("error", err))
-			wait = partitionsRetry
-		case made > 0:
-			log.InfoContext(ctx, "partitions made", slog.Int("partitions", made))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
+	postgres.Regularly(ctx, log, "make partitions", partitionsEvery, partitionsRetry,
+		func(ctx context.Context) (int, error) { return EnsurePartitions(ctx, db) })
 }

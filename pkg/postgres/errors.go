@@ -28,6 +28,13 @@ func MissingPartition(err error) bool {
 	return ok && e.Code == "23514" && e.Constraint == ""
 }
 
+// LockTimeout says whether err is the end of a wait for a lock that lock_timeout, or
+// NOWAIT, has ended.
+func LockTimeout(err error) bool {
+	e, ok := errors.AsType[*pq.Error](err)
+	return ok && e.Code == "55P03"
+}
+
 // Unavailable says whether err comes from the state of the server or the way to
 // it, and not from what was asked: the same call may succeed later, unchanged.
 func Unavailable(err error) bool {

@@ -59,7 +59,7 @@ func TestAllowedImportsKeepTheArchitecture(t *testing.T) {
 	}
 	database := []string{
 		"pkg/postgres", "pkg/postgres/pgtest", "pkg/postgres/localpg",
-		"pkg/organization", "pkg/endpoint", "pkg/outbox", "pkg/access",
+		"pkg/organization", "pkg/endpoint", "pkg/outbox", "pkg/access", "pkg/idempotency",
 	}
 	for path, owners := range map[string][]string{
 		"github.com/jmoiron/sqlx":        database,
