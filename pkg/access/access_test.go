@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/access"
@@ -367,4 +368,22 @@ func unreachable(t *testing.T) *sqlx.DB {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	return db
+}
+
+func TestCallersAreNotTakenForOneAnother(t *testing.T) {
+	t.Parallel()
+	id := uuid.New()
+	callers := []access.Principal{
+		{KeyID: id, Name: "crm"}, {KeyID: uuid.New(), Name: "crm"}, {Name: "crm"}, {Name: "bootstrap"}, {Name: id.String()}, {Name: "key:" + id.String()},
+	}
+	seen := map[string]bool{}
+	for _, p := range callers {
+		seen[p.Caller()] = true
+	}
+	if len(seen) != len(callers) {
+		t.Errorf("only %v", seen)
+	}
+	if renamed := (access.Principal{KeyID: id, Name: "erp", Role: access.Viewer}); renamed.Caller() != callers[0].Caller() {
+		t.Error("a key with another name and role is another caller")
+	}
 }

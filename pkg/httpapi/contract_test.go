@@ -25,6 +25,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/time/rate"
 
+	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/organization"
@@ -329,7 +330,7 @@ func (a *api) exhaust() {
 	spent := rate.NewLimiter(rate.Every(24*time.Hour), 1)
 	spent.Allow()
 	a.limits.requests = 1
-	a.limits.recent = map[callerID]*rate.Limiter{{name: "bootstrap"}: spent}
+	a.limits.recent = map[string]*rate.Limiter{access.Principal{Name: "bootstrap"}.Caller(): spent}
 	a.limits.begun = time.Now().Add(time.Hour) // until then nobody is forgotten
 }
 

@@ -212,6 +212,20 @@ func TestAnswerOutlivesWhatItIsAbout(t *testing.T) {
 	}
 }
 
+// The store does its work twice then, under one key.
+func TestKeyIsForTheSecondTryOfAStoreToo(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.change(t, `DO $$ DECLARE part regclass; BEGIN
+		FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'sonicus.events'::regclass LOOP EXECUTE 'DROP TABLE ' || part; END LOOP;
+	END $$`)
+	c := keyed(organizationsPath, "k", organizationBody)
+	first := a.do(t, c)
+	if diff := same(first, a.do(t, c)); diff != "" || first.status != http.StatusCreated {
+		t.Errorf("%d %s: %s", first.status, first.body, diff)
+	}
+}
+
 // While another transaction has the key nobody can tell what the answer will be.
 func TestRequestInFlightIsNotDoneTwice(t *testing.T) {
 	t.Parallel()

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"golang.org/x/time/rate"
 
@@ -19,19 +18,13 @@ type limits struct {
 	per      time.Duration
 
 	mu            sync.Mutex
-	recent, older map[callerID]*rate.Limiter
+	recent, older map[string]*rate.Limiter
 	begun         time.Time // when recent began to be filled
 }
 
 // generation is how long a caller is remembered at least. A bucket is full again
 // before that, and then no other than a new one: forgetting it changes nothing.
 func (l *limits) generation() time.Duration { return 2 * l.per }
-
-// callerID is a key, or somebody without one: the bootstrap key or the subject of JWTs.
-type callerID struct {
-	key  uuid.UUID
-	name string
-}
 
 // wait is how long a caller has to, 0 when it may go on. Only who may go on spends
 // anything.
@@ -41,7 +34,7 @@ func (l *limits) wait(p access.Principal, now time.Time) time.Duration {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	turn := l.bucket(callerID{p.KeyID, p.Name}, now).ReserveN(now, 1)
+	turn := l.bucket(p.Caller(), now).ReserveN(now, 1)
 	wait := turn.DelayFrom(now)
 	if wait > 0 {
 		turn.CancelAt(now)
@@ -50,18 +43,18 @@ func (l *limits) wait(p access.Principal, now time.Time) time.Duration {
 }
 
 // bucket finds a caller's own, and forgets those of two generations ago.
-func (l *limits) bucket(c callerID, now time.Time) *rate.Limiter {
+func (l *limits) bucket(caller string, now time.Time) *rate.Limiter {
 	if l.recent == nil || now.Sub(l.begun) >= l.generation() {
-		l.recent, l.older, l.begun = map[callerID]*rate.Limiter{}, l.recent, now
+		l.recent, l.older, l.begun = map[string]*rate.Limiter{}, l.recent, now
 	}
-	b := l.recent[c]
+	b := l.recent[caller]
 	if b == nil {
-		b = l.older[c]
+		b = l.older[caller]
 	}
 	if b == nil {
 		b = rate.NewLimiter(rate.Limit(float64(l.requests)/l.per.Seconds()), l.requests)
 	}
-	l.recent[c] = b
+	l.recent[caller] = b
 	return b
 }
 

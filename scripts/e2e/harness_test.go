@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -276,22 +277,7 @@ func (s *service) run(name string, args ...string) (code int, stdout, stderr str
 
 // call makes a request of the API as the bootstrap key, and decodes the answer.
 func (s *service) call(method, path string, body any) (status int, answer map[string]any, err error) {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return 0, nil, err
-	}
-	req, err := http.NewRequestWithContext(s.t.Context(), method, s.base+path, bytes.NewReader(b))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+s.token)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = res.Body.Close() }()
-	got, err := io.ReadAll(res.Body)
+	res, got, err := s.send(s.base, method, path, body, nil)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -299,6 +285,28 @@ func (s *service) call(method, path string, body any) (status int, answer map[st
 		return res.StatusCode, nil, nil
 	}
 	return res.StatusCode, answer, json.Unmarshal(got, &answer)
+}
+
+// send makes a request of one of several APIs, with more headers.
+func (s *service) send(base, method, path string, body any, header http.Header) (*http.Response, []byte, error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, nil, err
+	}
+	req, err := http.NewRequestWithContext(s.t.Context(), method, base+path, bytes.NewReader(b))
+	if err != nil {
+		return nil, nil, err
+	}
+	maps.Copy(req.Header, header)
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	got, err := io.ReadAll(res.Body)
+	return res, got, err
 }
 
 // create expects 201.
