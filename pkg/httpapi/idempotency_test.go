@@ -77,6 +77,9 @@ func TestEveryPostThatIsSentAgainIsDoneOnce(t *testing.T) {
 			if diff := same(first, again); diff != "" || again.header.Get(replayedHeader) != "true" {
 				t.Errorf("sent again: (-first +again)\n%s", diff)
 			}
+			if a.logs.line(t, again.header.Get("X-Request-Id"))["replayed"] != true {
+				t.Error("the log does not tell that nothing was done")
+			}
 			c.body += " "
 			a.do(t, c).problem(t, 422, "idempotency_key_reused")
 			if now := a.rows(t, `sonicus.audit_log`); now != done || a.rows(t, `sonicus.idempotency_keys`) != 1 {

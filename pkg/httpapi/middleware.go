@@ -61,6 +61,9 @@ func (s *Server) logRequest(c echo.Context, err error, took time.Duration) {
 	if p, ok := c.Get(principalKey).(access.Principal); ok {
 		attrs = append(attrs, slog.String("key_name", p.Name))
 	}
+	if c.Response().Header().Get(replayedHeader) != "" {
+		attrs = append(attrs, slog.Bool("replayed", true))
+	}
 	s.log.LogAttrs(c.Request().Context(), levelOf(status), "request", append(attrs, faultAttrs(err)...)...)
 }
 

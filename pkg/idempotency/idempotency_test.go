@@ -102,6 +102,21 @@ func TestWorkIsDoneOnce(t *testing.T) {
 	}
 }
 
+func TestWorkIsDoneOnceBehindAPooler(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, pgtest.Open(t, pgtest.NewPooler(t, pgtest.NewURL(t))))
+	release := f.held(t, nil)
+	_, err := f.do(t.Context(), "a")
+	isProblem(t, err, problem.KindConflict, "in_progress")
+	release()
+	_, err = f.do(t.Context(), "a")
+	isAnswer(t, err, "a")
+	var limit string
+	if err := f.db.Get(&limit, `SHOW lock_timeout`); err != nil || limit != "0" {
+		t.Errorf("the limit is left behind: %s, %v", limit, err)
+	}
+}
+
 func TestWithoutAKeyNothingIsKept(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, pgtest.New(t))

@@ -80,6 +80,14 @@ func (s *service) everyone(bases []string, name string, n, clients int) (repeats
 	return repeats
 }
 
+func TestHundredClientsOfTwoProcessesMakeNothingTwice(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(nil))
+	repeats := svc.everyone([]string{svc.base, svc.second()}, "hundred", 1, 100)
+	t.Logf("%d requests sent again", repeats)
+	svc.madeOnce(1)
+}
+
 // Every third COMMIT of the apis is cut, before the server sees it or after it is done.
 func TestCutCommitsMakeNothingTwice(t *testing.T) {
 	t.Parallel()
