@@ -94,7 +94,7 @@ func TestPendingMigrationsAreRefusedWhenTheOperatorMigrates(t *testing.T) {
 		t.Errorf("status: exit code %d, %q", code, stdout)
 	}
 	svc.startAPI()
-	if code, stdout, _ := svc.run("api", "migrate", "down"); code != 0 || !strings.Contains(stdout, "taken back: 0000") {
+	if code, stdout, _ := svc.run("api", "migrate", "down"); code != 0 || !strings.Contains(stdout, "taken back: 000") {
 		t.Errorf("down: exit code %d, %q", code, stdout)
 	}
 }
