@@ -170,6 +170,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		Organizations: organization.NewStore(db, endpoints, hinter.Hint),
 		Endpoints:     endpoints,
 		Tester:        endpoint.NewTester(endpoints, sender),
+		Deliveries:    outbox.NewDeliveries(db),
 		Keys:          keys,
 		Trail:         access.NewTrail(db),
 		Answers:       idempotency.NewStore(db, box),

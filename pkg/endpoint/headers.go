@@ -24,7 +24,7 @@ const columnHeaders = "headers"
 const maxShown = 64
 
 // masked is what answers show in the place of a header's value.
-const masked = "********"
+const masked = webhook.Mask
 
 // Headers are those that every request to an endpoint has beside the service's own,
 // by their names. As a change of others, nil removes one. Values are secrets: they

@@ -21,6 +21,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/organization"
+	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 	"github.com/sonicus/webhooks/pkg/problem"
@@ -71,7 +72,7 @@ func newAPIFor(t *testing.T, db *sqlx.DB, receivers netip.Prefix) *api {
 	logs := new(logBuffer)
 	s := New(Options{
 		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Tester: endpoint.NewTester(endpoints, sender),
-		Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db), Answers: idempotency.NewStore(db, box),
+		Deliveries: outbox.NewDeliveries(db), Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db), Answers: idempotency.NewStore(db, box),
 		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	web := httptest.NewServer(s.Handler())

@@ -38,6 +38,17 @@ func listing[T any](name string, list func(context.Context, int, uuid.UUID) ([]T
 func filtered[F, T any](name string, shape func(*params) F, list func(context.Context, F, int, uuid.UUID) ([]T, error),
 	item func(T) (uuid.UUID, any),
 ) echo.HandlerFunc {
+	return searched(name, shape, func(ctx context.Context, filter F, limit int, before uuid.UUID) ([]T, uuid.UUID, error) {
+		rows, err := list(ctx, filter, limit, before)
+		return rows, uuid.Nil, err
+	}, item)
+}
+
+// searched is [filtered] for a list that looks only so far for one page: it may find
+// less than was asked for, or nothing, and returns the id below which there may be more.
+func searched[F, T any](name string, shape func(*params) F, list func(context.Context, F, int, uuid.UUID) ([]T, uuid.UUID, error),
+	item func(T) (uuid.UUID, any),
+) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		p, err := openParams(c.Request().URL.RawQuery)
 		if err != nil {
@@ -49,20 +60,23 @@ func filtered[F, T any](name string, shape func(*params) F, list func(context.Co
 		}
 		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
 		defer cancel()
-		rows, err := list(ctx, filter, limit+1, before)
+		rows, edge, err := list(ctx, filter, limit+1, before)
 		if err != nil {
 			return err
 		}
-		return sendJSON(c, http.StatusOK, paged(name, limit, rows, item))
+		return sendJSON(c, http.StatusOK, paged(name, limit, rows, edge, item))
 	}
 }
 
-func paged[T any](name string, limit int, rows []T, item func(T) (uuid.UUID, any)) page {
-	p := page{Data: []any{}, HasMore: len(rows) > limit}
+func paged[T any](name string, limit int, rows []T, edge uuid.UUID, item func(T) (uuid.UUID, any)) page {
+	p := page{Data: []any{}, HasMore: len(rows) > limit || edge != uuid.Nil}
 	var last uuid.UUID
 	for _, row := range rows[:min(limit, len(rows))] {
 		id, shown := item(row)
 		p.Data, last = append(p.Data, shown), id
+	}
+	if len(rows) <= limit {
+		last = edge
 	}
 	if p.HasMore {
 		next := cursor(name, last)

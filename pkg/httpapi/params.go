@@ -70,15 +70,10 @@ func (p *params) take(name string) *string {
 }
 
 func (p *params) limit() int {
-	s := p.take("limit")
-	if s == nil {
-		return defaultLimit
+	if n := p.number("limit", 1, maxLimit); n != nil {
+		return *n
 	}
-	n, err := strconv.Atoi(*s)
-	if err != nil || n < 1 || n > maxLimit {
-		p.wrong.add("limit", "out_of_range", fmt.Sprintf("use a whole number from 1 to %d", maxLimit))
-	}
-	return n
+	return defaultLimit
 }
 
 // before is the id that a page of the list of this name begins below, uuid.Nil on
@@ -139,6 +134,45 @@ func (p *params) oneOf(name string, words ...string) string {
 		return ""
 	}
 	return *s
+}
+
+// severalOf returns some of some words, separated by commas; nil when it is not there.
+func severalOf[W ~string](p *params, name string, words []W) []W {
+	s := p.take(name)
+	if s == nil {
+		return nil
+	}
+	var all []W
+	for given := range strings.SplitSeq(*s, ",") {
+		if !slices.Contains(words, W(given)) {
+			p.wrong.add(name, "invalid_value", "use one or more of "+listed(words)+", separated by commas")
+			return nil
+		}
+		all = append(all, W(given))
+	}
+	return all
+}
+
+func listed[W ~string](words []W) string {
+	var all []string
+	for _, w := range words {
+		all = append(all, string(w))
+	}
+	return strings.Join(all, ", ")
+}
+
+// number returns a whole number from low to high.
+func (p *params) number(name string, low, high int) *int {
+	s := p.take(name)
+	if s == nil {
+		return nil
+	}
+	n, err := strconv.Atoi(*s)
+	if err != nil || n < low || n > high {
+		p.wrong.add(name, "out_of_range", fmt.Sprintf("use a whole number from %d to %d", low, high))
+		return nil
+	}
+	return &n
 }
 
 func (p *params) instant(name string) *time.Time {

@@ -39,6 +39,12 @@ var matrix = map[string]access.Role{
 	"POST /api/v1/webhooks/endpoints/:id/rotate-secret": access.SuperAdmin,
 	"POST /api/v1/webhooks/endpoints/:id/test":          access.SuperAdmin,
 	"POST /api/v1/webhooks/test":                        access.SuperAdmin,
+	"GET /api/v1/webhooks/deliveries":                   access.Viewer,
+	"HEAD /api/v1/webhooks/deliveries":                  access.Viewer,
+	"GET /api/v1/webhooks/deliveries/:id":               access.Viewer,
+	"HEAD /api/v1/webhooks/deliveries/:id":              access.Viewer,
+	"GET /api/v1/webhooks/deliveries/:id/attempts":      access.Viewer,
+	"HEAD /api/v1/webhooks/deliveries/:id/attempts":     access.Viewer,
 	"POST /api/v1/api-keys":                             access.SuperAdmin,
 	"GET /api/v1/api-keys":                              access.SuperAdmin,
 	"HEAD /api/v1/api-keys":                             access.SuperAdmin,
@@ -200,7 +206,7 @@ func TestAbsentAndMalformedIDsCannotBeToldApart(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	const id = "6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"
-	for _, collection := range []string{organizationsPath, endpointsPath, keysPath} {
+	for _, collection := range []string{organizationsPath, endpointsPath, deliveriesPath, keysPath} {
 		var first string
 		for _, given := range []string{uuid.NewString(), uuid.Nil.String(), uuid.Max.String(), "1", "x", "..", "%00", "%27%20OR%201=1", "%F0%9F%92%A9", "%ff", "{" + id + "}", "urn:uuid:" + id, strings.ReplaceAll(id, "-", ""), strings.Repeat("9", 4000)} {
 			got := a.do(t, call{method: "GET", path: collection + "/" + given, key: bootstrapKey, header: map[string]string{"X-Request-Id": id}})

@@ -14,6 +14,7 @@ const (
 	organizationsPath = base + "/organizations"
 	endpointsPath     = base + "/webhooks/endpoints"
 	testPath          = base + "/webhooks/test"
+	deliveriesPath    = base + "/webhooks/deliveries"
 	keysPath          = base + "/api-keys"
 	trailPath         = base + "/audit-log"
 )
@@ -47,6 +48,10 @@ func (s *Server) routes() []route {
 		{http.MethodPost, endpointsPath + "/:id/rotate-secret", access.SuperAdmin, optional(changing(rotationFields, s.rotateSecret, showCreated))},
 		{http.MethodPost, endpointsPath + "/:id/test", access.SuperAdmin, s.testLimits.enforce(optional(trying(endpointTestFields, s.testEndpoint)))},
 		{http.MethodPost, testPath, access.SuperAdmin, s.testLimits.enforce(trying(testFields, s.testURL))},
+
+		{http.MethodGet, deliveriesPath, access.Viewer, searched("deliveries", deliveryFilter, s.deliveries.List, deliveryItem)},
+		{http.MethodGet, deliveriesPath + "/:id", access.Viewer, byID(s.getDelivery, itself)},
+		{http.MethodGet, deliveriesPath + "/:id/attempts", access.Viewer, byID(s.listAttempts, itself)},
 
 		{http.MethodPost, keysPath, access.SuperAdmin, taking(keyFields, s.keys.Create, showNewKey)},
 		{http.MethodGet, keysPath, access.SuperAdmin, listing("api-keys", s.keys.List, keyItem)},

@@ -20,6 +20,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/organization"
+	"github.com/sonicus/webhooks/pkg/outbox"
 )
 
 // Limits of a connection. A client that sends a byte now and then holds one
@@ -37,6 +38,7 @@ type Options struct {
 	Organizations *organization.Store
 	Endpoints     *endpoint.Store
 	Tester        *endpoint.Tester
+	Deliveries    *outbox.Deliveries
 	Keys          *access.Keys
 	Trail         *access.Trail
 	Answers       *idempotency.Store
@@ -49,6 +51,7 @@ type Server struct {
 	organizations *organization.Store
 	endpoints     *endpoint.Store
 	tester        *endpoint.Tester
+	deliveries    *outbox.Deliveries
 	keys          *access.Keys
 	trail         *access.Trail
 	answers       *idempotency.Store
@@ -61,7 +64,7 @@ type Server struct {
 // New makes the API, with every route mounted.
 func New(o Options) *Server {
 	s := &Server{
-		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, keys: o.Keys, trail: o.Trail, answers: o.Answers,
+		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, deliveries: o.Deliveries, keys: o.Keys, trail: o.Trail, answers: o.Answers,
 		limits: limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer}, log: o.Log, echo: echo.New(),
 	}
 	s.echo.Logger.SetOutput(io.Discard) // requests are logged by observe

@@ -179,12 +179,21 @@ func span(ids []uuid.UUID) (low, high uuid.UUID) {
 
 const msPerDay = 24 * 60 * 60 * 1000
 
-// day is the number of the day of an id, which begins with milliseconds since 1970
-// (uuidv7).
-func day(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[:8]) >> 16 / msPerDay }
+// ms is the time that an id (uuidv7) begins with, in milliseconds since 1970.
+func ms(id uuid.UUID) int64 { return int64(binary.BigEndian.Uint64(id[:8]) >> 16) } //nolint:gosec // 48 bits
 
-// dayFloor is the smallest id of a day.
-func dayFloor(day uint64) (id uuid.UUID) {
-	binary.BigEndian.PutUint64(id[:8], day*msPerDay<<16)
+// msFloor is the smallest id of a millisecond, as sonicus.id_floor; of times that no
+// id holds, the nearest.
+func msFloor(at int64) (id uuid.UUID) {
+	if at >= 1<<48 {
+		return uuid.Max
+	}
+	binary.BigEndian.PutUint64(id[:8], uint64(max(at, 0))<<16) //nolint:gosec // not negative
 	return id
 }
+
+// day is the number of the day of an id.
+func day(id uuid.UUID) int64 { return ms(id) / msPerDay }
+
+// dayFloor is the smallest id of a day.
+func dayFloor(day int64) uuid.UUID { return msFloor(day * msPerDay) }
