@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"github.com/sonicus/webhooks/pkg/postgres"
@@ -94,12 +95,28 @@ func (s *Deliveries) List(ctx context.Context, f Filter, limit int, before uuid.
 }
 
 func (s *Deliveries) list(ctx context.Context, f Filter, limit int, before uuid.UUID, look int) (found []Delivery, edge uuid.UUID, err error) {
-	low, high := f.span(before)
-	from, bounds := f.source(), []any{high, low, look, f.EndpointID}
-	found = []Delivery{}
-	args := append(slices.Clone(bounds), limit, f.EventID, f.EventType, f.statuses(), f.FailureReason, f.HTTPStatus, f.OrganizationID)
-	if err := s.db.SelectContext(ctx, &found, from.page(), args...); err != nil {
+	err = postgres.InTx(ctx, s.db, func(tx *sqlx.Tx, _ time.Time) error {
+		if _, err := tx.ExecContext(ctx, inOrder); err != nil {
+			return err
+		}
+		found, edge, err = f.read(ctx, tx, limit, before, look)
+		return err
+	})
+	if err != nil {
 		return nil, uuid.Nil, fmt.Errorf("list deliveries: %w", postgres.Explain(err, ""))
+	}
+	return found, edge, nil
+}
+
+// inOrder leaves the planner no way to a page but an index in the order of the list:
+// by its guesses it might read and sort all deliveries of an endpoint instead.
+const inOrder = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)`
+
+func (f Filter) read(ctx context.Context, tx *sqlx.Tx, limit int, before uuid.UUID, look int) (found []Delivery, edge uuid.UUID, err error) {
+	from, args := f.source(), f.arguments(limit, before, look)
+	found = []Delivery{}
+	if err := tx.SelectContext(ctx, &found, from.page(), args...); err != nil {
+		return nil, uuid.Nil, err
 	}
 	for i := range found {
 		found[i].inUTC()
@@ -108,16 +125,22 @@ func (s *Deliveries) list(ctx context.Context, f Filter, limit int, before uuid.
 		return found, found[limit-1].ID, nil
 	}
 	var edges []uuid.UUID
-	if err := s.db.SelectContext(ctx, &edges, from.edge(), bounds...); err != nil {
-		return nil, uuid.Nil, fmt.Errorf("list deliveries: %w", postgres.Explain(err, ""))
-	}
-	if len(edges) == 0 {
-		return found, uuid.Nil, nil
+	if err := tx.SelectContext(ctx, &edges, from.edge(), args[:sourceArguments]...); err != nil || len(edges) == 0 {
+		return found, uuid.Nil, err
 	}
 	if len(found) > 0 { // deliveries that came in meanwhile have moved the edge up: what is shown is not shown again
 		return found, lesser(edges[0], found[len(found)-1].ID), nil
 	}
 	return found, edges[0], nil
+}
+
+// sourceArguments is how many placeholders a source has.
+const sourceArguments = 4
+
+// arguments are those of a page, of which the first are the source's.
+func (f Filter) arguments(limit int, before uuid.UUID, look int) []any {
+	low, high := f.span(before)
+	return []any{high, low, look, f.EndpointID, limit, f.EventID, f.EventType, f.statuses(), f.FailureReason, f.HTTPStatus, f.OrganizationID}
 }
 
 func (f Filter) statuses() (all pq.StringArray) {
