@@ -180,7 +180,7 @@ func span(ids []uuid.UUID) (low, high uuid.UUID) {
 const msPerDay = 24 * 60 * 60 * 1000
 
 // ms is the time that an id (uuidv7) begins with, in milliseconds since 1970.
-func ms(id uuid.UUID) int64 { return int64(binary.BigEndian.Uint64(id[:8]) >> 16) } //nolint:gosec // 48 bits
+func ms(id uuid.UUID) int64 { return int64(binary.BigEndian.Uint64(id[:8]) >> 16) }
 
 // msFloor is the smallest id of a millisecond, as sonicus.id_floor; of times that no
 // id holds, the nearest.
@@ -188,7 +188,7 @@ func msFloor(at int64) (id uuid.UUID) {
 	if at >= 1<<48 {
 		return uuid.Max
 	}
-	binary.BigEndian.PutUint64(id[:8], uint64(max(at, 0))<<16) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(id[:8], uint64(max(at, 0))<<16)
 	return id
 }
 
