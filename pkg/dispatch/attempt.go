@@ -74,7 +74,7 @@ func (d *Dispatcher) try(ctx context.Context, c outbox.Claimed) (f finished, mad
 	}
 	o := decide(r, c.AttemptCount+1, c.MaxAttempts, d.settings.Retry.with(to.waits).Delay(c.AttemptCount+1))
 	d.logAttempt(c, to, r, o)
-	return finished{result: result(c, r, o, started), gone: o.gone}, true
+	return finished{result: result(c, r, o, started), gone: o.gone && !c.Test}, true
 }
 
 func result(c outbox.Claimed, r webhook.Result, o outcome, started time.Time) outbox.Result {
@@ -110,7 +110,7 @@ func (d *Dispatcher) postpone(c outbox.Claimed, wait time.Duration, why error) {
 // logAttempt writes the one line of an attempt.
 func (d *Dispatcher) logAttempt(c outbox.Claimed, to *prepared, r webhook.Result, o outcome) {
 	level := slog.LevelInfo
-	attrs := append(make([]slog.Attr, 0, 16),
+	attrs := append(make([]slog.Attr, 0, 17),
 		slog.String("outcome", string(o.status)),
 		slog.String("delivery_id", c.DeliveryID.String()),
 		slog.String("event_id", c.EventID.String()),
@@ -124,6 +124,9 @@ func (d *Dispatcher) logAttempt(c outbox.Claimed, to *prepared, r webhook.Result
 	)
 	if c.TookOver {
 		attrs = append(attrs, slog.Bool("possible_duplicate", true))
+	}
+	if c.Test {
+		attrs = append(attrs, slog.Bool("test", true))
 	}
 	if o.status != outbox.Sent {
 		level = slog.LevelError

@@ -18,21 +18,27 @@ type news struct {
 }
 
 // outcomes sums results up by endpoint, and leaves out what is known: that an
-// endpoint which was well a moment ago still is.
+// endpoint which was well a moment ago still is. Tests count for nothing, but where an
+// endpoint is in trouble one may have been let through as a probe.
 func (s *settler) outcomes(now time.Time, results []outbox.Result) []outbox.Outcome {
 	var all []outbox.Outcome
 	troubled := map[uuid.UUID]bool{}
 	at := map[uuid.UUID]int{}
 	for _, r := range results {
+		if r.Test && !r.Troubled {
+			continue
+		}
 		i, seen := at[r.EndpointID]
 		if !seen {
 			i = len(all)
 			at[r.EndpointID] = i
 			all = append(all, outbox.Outcome{EndpointID: r.EndpointID})
 		}
-		if r.Status == outbox.Sent {
+		switch {
+		case r.Test:
+		case r.Status == outbox.Sent:
 			all[i].Successes++
-		} else {
+		default:
 			all[i].Failures++
 		}
 		troubled[r.EndpointID] = troubled[r.EndpointID] || r.Troubled

@@ -19,8 +19,9 @@ import (
 	"github.com/sonicus/webhooks/pkg/webhook"
 )
 
-// Tester sends tests to receivers, at once and once, as a dispatcher would send an
-// event. Nothing of it is stored, and it says nothing of how an endpoint is doing.
+// Tester tries receivers out. What it sends itself, it sends once and at once, as a
+// dispatcher would send an event; nothing of that is stored. Whatever becomes of a
+// test, it says nothing of how an endpoint is doing.
 type Tester struct {
 	store  *Store
 	sender *webhook.Sender

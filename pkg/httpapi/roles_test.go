@@ -45,6 +45,7 @@ var matrix = map[string]access.Role{
 	"HEAD /api/v1/webhooks/deliveries/:id":              access.Viewer,
 	"GET /api/v1/webhooks/deliveries/:id/attempts":      access.Viewer,
 	"HEAD /api/v1/webhooks/deliveries/:id/attempts":     access.Viewer,
+	"POST /api/v1/webhooks/trigger-test":                access.SuperAdmin,
 	"POST /api/v1/api-keys":                             access.SuperAdmin,
 	"GET /api/v1/api-keys":                              access.SuperAdmin,
 	"HEAD /api/v1/api-keys":                             access.SuperAdmin,
@@ -137,6 +138,8 @@ func expected(method, path string, held, required access.Role) int {
 		return http.StatusForbidden
 	case strings.Contains(path, ":id"):
 		return http.StatusNotFound
+	case path == triggerPath: // takes no body
+		return http.StatusAccepted
 	case method == http.MethodPost:
 		return http.StatusUnprocessableEntity
 	default:

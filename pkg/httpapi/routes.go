@@ -15,6 +15,7 @@ const (
 	endpointsPath     = base + "/webhooks/endpoints"
 	testPath          = base + "/webhooks/test"
 	deliveriesPath    = base + "/webhooks/deliveries"
+	triggerPath       = base + "/webhooks/trigger-test"
 	keysPath          = base + "/api-keys"
 	trailPath         = base + "/audit-log"
 )
@@ -48,6 +49,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, endpointsPath + "/:id/rotate-secret", access.SuperAdmin, optional(changing(rotationFields, s.rotateSecret, showCreated))},
 		{http.MethodPost, endpointsPath + "/:id/test", access.SuperAdmin, s.testLimits.enforce(optional(trying(endpointTestFields, s.testEndpoint)))},
 		{http.MethodPost, testPath, access.SuperAdmin, s.testLimits.enforce(trying(testFields, s.testURL))},
+		{http.MethodPost, triggerPath, access.SuperAdmin, s.testLimits.enforce(s.triggerTest)},
 
 		{http.MethodGet, deliveriesPath, access.Viewer, searched("deliveries", deliveryFilter, s.deliveries.List, deliveryItem)},
 		{http.MethodGet, deliveriesPath + "/:id", access.Viewer, byID(s.getDelivery, itself)},

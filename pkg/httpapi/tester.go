@@ -5,9 +5,12 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/secret"
 )
 
@@ -63,4 +66,22 @@ func endpointTestFields(f *fields) *string { return f.optionalText("event_type")
 
 func (s *Server) testEndpoint(ctx context.Context, of subject, eventType *string) (endpoint.Tested, error) {
 	return s.tester.Endpoint(ctx, of.id, eventType)
+}
+
+// triggerAnswer begins with the two documented keys.
+type triggerAnswer struct {
+	Message            string    `json:"message"`
+	TestOrganizationID string    `json:"test_organization_id"`
+	EventID            uuid.UUID `json:"event_id"`
+	Deliveries         int       `json:"deliveries"`
+}
+
+// triggerTest answers 202: the deliveries are stored, and the dispatchers' to make.
+func (s *Server) triggerTest(c echo.Context) error {
+	return perform(c, s.tester.Trigger, func(made endpoint.Triggered) (idempotency.Answer, error) {
+		return render(http.StatusAccepted, "", triggerAnswer{
+			Message: "Test webhook triggered successfully", TestOrganizationID: event.TestOrganizationID,
+			EventID: made.EventID, Deliveries: made.Deliveries,
+		})
+	})
 }

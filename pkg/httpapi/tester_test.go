@@ -330,7 +330,7 @@ func TestTestsAreLimitedPerCallerOverAllTheirRoutes(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	hasty, calm := a.createKey(t, "hasty", access.SuperAdmin), a.createKey(t, "calm", access.SuperAdmin)
-	paths := []string{testPath, endpointsPath + "/" + uuid.NewString() + "/test"}
+	paths := []string{testPath, endpointsPath + "/" + uuid.NewString() + "/test", triggerPath}
 	allowed, refused := 0, 0
 	for i := range 40 {
 		got := a.do(t, call{method: "POST", path: paths[i%len(paths)], key: hasty, body: "{}"})
@@ -353,4 +353,56 @@ func TestTestsAreLimitedPerCallerOverAllTheirRoutes(t *testing.T) {
 	if got := a.do(t, call{method: "GET", path: endpointsPath, key: hasty}); got.status != 200 {
 		t.Errorf("another route: %d", got.status)
 	}
+}
+
+func TestATestIsTriggeredForAllWhoWantOrganizations(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	org := a.post(t, organizationsPath, fullOrganization("a.example.com")).json(t, 201)["id"].(string)
+	register := func(more string) string {
+		t.Helper()
+		location := a.post(t, endpointsPath, `{"url":"`+hook+`","name":"CRM",`+more+`}`).header.Get("Location")
+		return strings.TrimPrefix(location, endpointsPath+"/")
+	}
+	want := map[string]bool{
+		register(`"events":["organization.created"]`): true, register(`"events":["organization.*"]`): true, register(`"events":["*"]`): true,
+		register(`"events":["*"],"organization_id":"` + org + `","ordering":"organization"`): true,
+	}
+	register(`"events":["webhook.*"]`)
+	off := register(`"events":["*"]`)
+	a.post(t, endpointsPath+"/"+off+"/disable", "").json(t, 200)
+
+	got := a.post(t, triggerPath, "")
+	told := got.json(t, 202)
+	if diff := cmp.Diff([]string{"message", "test_organization_id", "event_id", "deliveries"}, keysOf(t, got.body)); diff != "" {
+		t.Error(diff)
+	}
+	if told["message"] != "Test webhook triggered successfully" || told["test_organization_id"] != "test-org-12345" || told["deliveries"] != 4.0 {
+		t.Errorf("got %s", got.body)
+	}
+	var deliveries []struct {
+		Endpoint string `db:"endpoint_id"`
+		Event    string `db:"event_id"`
+		Payload  string `db:"payload"`
+		Test     bool   `db:"test"`
+	}
+	if err := a.db.Select(&deliveries, `SELECT endpoint_id, event_id, payload, test FROM sonicus.webhook_deliveries WHERE status = 'pending'`); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range deliveries {
+		if !want[d.Endpoint] || d.Event != told["event_id"] || !d.Test {
+			t.Errorf("got %+v", d)
+		}
+		delete(want, d.Endpoint)
+		valid(t, event.OrganizationCreated, d.Payload)
+		if !strings.Contains(d.Payload, `{"organization":{"id":"test-org-12345","name":`) || !strings.HasSuffix(d.Payload, `,"test":true}`) {
+			t.Errorf("got %s", d.Payload)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("not sent to %v", want)
+	}
+	a.count(t, 4, `sonicus.queue`)
+	a.count(t, 1, `sonicus.audit_log WHERE action = 'webhook.trigger_test' AND object_type = 'event' AND object_id = '`+told["event_id"].(string)+`'
+		AND after::jsonb = '{"event_type": "organization.created", "deliveries": 4}'`)
 }

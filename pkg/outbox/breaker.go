@@ -56,7 +56,7 @@ func (b breaker) after(successes, failures int, p BreakerPolicy, now time.Time) 
 		return b
 	}
 	if failures == 0 {
-		return b
+		return b.untried(now)
 	}
 	b.Failures += failures
 	if b.FailingSince == nil {
@@ -66,6 +66,15 @@ func (b breaker) after(successes, failures int, p BreakerPolicy, now time.Time) 
 		b.Openings++
 		until := now.Add(p.wait(b.Openings))
 		b.State, b.Until, b.RecoveringSince = Open, &until, nil
+	}
+	return b
+}
+
+// untried is the breaker after a test, which says nothing of the endpoint: if it took
+// the place of the probe, the next delivery may be one at once.
+func (b breaker) untried(now time.Time) breaker {
+	if b.State == HalfOpen {
+		b.State, b.Until = Open, &now
 	}
 	return b
 }

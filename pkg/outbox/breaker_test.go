@@ -27,6 +27,8 @@ func TestBreakerAfterAttempts(t *testing.T) {
 		probing = breaker{State: HalfOpen, Until: in(20), Failures: 3, Openings: 1, FailingSince: in(-9), LastFailureAt: in(-1)}
 		healing = breaker{State: Closed, RecoveringSince: in(-2), LastSuccessAt: in(-2)}
 	)
+	returned := probing
+	returned.State, returned.Until = Open, in(0)
 	for _, c := range []struct {
 		name                string
 		before              breaker
@@ -34,9 +36,9 @@ func TestBreakerAfterAttempts(t *testing.T) {
 		policy              BreakerPolicy
 		want                breaker
 	}{
-		{"nothing happened, closed", shaky, 0, 0, policy, shaky},
-		{"nothing happened, open", open, 0, 0, policy, open},
-		{"nothing happened, half open", probing, 0, 0, policy, probing},
+		{"a test, closed", shaky, 0, 0, policy, shaky},
+		{"a test, open", open, 0, 0, policy, open},
+		{"a test instead of the probe", probing, 0, 0, policy, returned},
 
 		{
 			"below the threshold", well, 0, 2, policy,
@@ -133,7 +135,8 @@ func TestBreakerNeverWaitsWithoutAnEnd(t *testing.T) {
 				b.FailingSince = in(-100)
 			}
 			got := b.after(successes, failures, BreakerPolicy{Failures: threshold, FirstOpen: time.Second, MaxOpen: 4 * time.Second}, noon)
-			opened := got.State == Open && (state != Open || !got.Until.Equal(*b.Until))
+			tested := state == HalfOpen && successes+failures == 0
+			opened := got.State == Open && !tested && (state != Open || !got.Until.Equal(*b.Until))
 			switch {
 			case (got.State == Closed) != (got.Until == nil):
 				t.Errorf("%+v: %s until %v", b, got.State, got.Until)
@@ -143,6 +146,8 @@ func TestBreakerNeverWaitsWithoutAnEnd(t *testing.T) {
 				t.Errorf("%+v: %d failures more make %d", b, failures, got.Failures)
 			case opened && (failures == 0 || state == Open || got.Openings != openings+1 || got.Until.After(*in(4)) || !got.Until.After(noon)):
 				t.Errorf("%+v: opened as %+v", b, got)
+			case tested && (got.State != Open || !got.Until.Equal(noon) || got.Openings != openings):
+				t.Errorf("%+v: after a test %+v", b, got)
 			case got.State == HalfOpen && (state != HalfOpen || failures > 0):
 				t.Errorf("%+v: half open without a claim", b)
 			case state == Closed && successes == 0 && opened != (threshold > 0 && failures > 0 && known+failures >= threshold):

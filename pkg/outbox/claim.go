@@ -159,7 +159,7 @@ func loadInto(ctx context.Context, tx *sqlx.Tx, claimed []Claimed) error {
 	}
 	for _, l := range loaded {
 		c := &claimed[at[l.DeliveryID]]
-		c.EventID, c.EventType, c.EventTime, c.Payload = l.EventID, l.EventType, l.EventTime, l.Payload
+		c.EventID, c.EventType, c.EventTime, c.Payload, c.Test = l.EventID, l.EventType, l.EventTime, l.Payload, l.Test
 		c.AttemptCount, c.MaxAttempts = l.AttemptCount, l.MaxAttempts
 	}
 	return nil

@@ -10,7 +10,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// Outcome is how a group of attempts at one endpoint ended.
+// Outcome is how a group of attempts at one endpoint ended. One without successes
+// and failures stands for tests, which may have taken the place of a probe.
 type Outcome struct {
 	EndpointID uuid.UUID
 	Successes  int // 2xx answers
@@ -105,7 +106,7 @@ func RecordHealth(ctx context.Context, tx *sqlx.Tx, now time.Time, outcomes []Ou
 		if known[i].State != Closed {
 			found.Shut = append(found.Shut, h.EndpointID)
 		}
-		if known[i].hopeless(policy, now) {
+		if h.Failed > 0 && known[i].hopeless(policy, now) {
 			found.Hopeless = append(found.Hopeless, h.EndpointID)
 		}
 	}

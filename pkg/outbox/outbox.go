@@ -64,6 +64,7 @@ type Claimed struct {
 	EventType    string    `db:"event_type"`
 	EventTime    time.Time `db:"event_time"`
 	Payload      []byte    `db:"payload"` // exactly what is sent
+	Test         bool      `db:"test"`    // says nothing of how the endpoint does
 	AttemptCount int       `db:"attempt_count"`
 	MaxAttempts  int       `db:"max_attempts"`
 

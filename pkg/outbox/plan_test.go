@@ -75,7 +75,7 @@ func TestPublishLooksOnlyAtWhatConcernsTheEvent(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		steps := explain(t, tx, alone.text, ev.ID, ev.Type, ev.OrganizationID, postgres.JSON(ev.Payload), ev.Time, patterns(ev.Type), prefix(ev.ID))
+		steps := explain(t, tx, alone.text, ev.ID, ev.Type, ev.OrganizationID, postgres.JSON(ev.Payload), ev.Time, patterns(ev.Type), prefix(ev.ID), ev.Test)
 		if !slices.ContainsFunc(steps, func(n node) bool { return n.Index == "endpoints_match_idx" }) {
 			t.Errorf("endpoints_match_idx is not used: %+v", steps)
 		}

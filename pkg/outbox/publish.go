@@ -23,18 +23,19 @@ import (
 //
 // Endpoints that the event concerns and that do not get it are recorded beside it,
 // with the reason: what they will be like later says nothing of now. The payload is
-// parsed only when an endpoint has a filter.
+// parsed only when an endpoint has a filter. A test ($8) concerns every endpoint and
+// passes every filter.
 //
 // id is sonicus.delivery_id($1, endpoint_id, 1) written out, with what of it is
 // the event's as $7: Postgres cannot inline that function.
 const publish = `candidate AS MATERIALIZED (
     SELECT e.id AS endpoint_id, 1 + e.max_retries AS max_attempts, e.ordering = 'organization' AND $3::uuid IS NOT NULL AND $2 NOT LIKE 'webhook.%' AS ordered,
-           sonicus.skipped(e, $6::jsonb[], (SELECT sonicus.document($4))) AS skipped
-    FROM sonicus.endpoints e
-    WHERE sonicus.concerns(e, $3)
+           CASE WHEN NOT ($8 AND s.why LIKE 'filter.%') THEN s.why END AS skipped
+    FROM sonicus.endpoints e CROSS JOIN LATERAL (SELECT sonicus.skipped(e, $6::jsonb[], (SELECT sonicus.document($4))) AS why) s
+    WHERE sonicus.concerns(e, $3) OR ($8 AND e.deleted_at IS NULL)
 ), published AS (
-    INSERT INTO sonicus.events (id, event_type, organization_id, payload, created_at, fanout, skipped_inactive, skipped_event_type, skipped_filter)
-    SELECT $1, $2, $3, $4, $5, count(*) FILTER (WHERE c.skipped IS NULL), array_agg(c.endpoint_id) FILTER (WHERE c.skipped = 'inactive'),
+    INSERT INTO sonicus.events (id, event_type, organization_id, payload, created_at, test, fanout, skipped_inactive, skipped_event_type, skipped_filter)
+    SELECT $1, $2, $3, $4, $5, $8, count(*) FILTER (WHERE c.skipped IS NULL), array_agg(c.endpoint_id) FILTER (WHERE c.skipped = 'inactive'),
            array_agg(c.endpoint_id) FILTER (WHERE c.skipped = 'event_type'), json_object_agg(c.endpoint_id, c.skipped) FILTER (WHERE c.skipped LIKE 'filter.%')
     FROM candidate c
     ON CONFLICT (id) DO NOTHING
@@ -79,7 +80,7 @@ func With(change string) Statement {
 }
 
 // ownArguments is how many placeholders publish has.
-const ownArguments = 7
+const ownArguments = 8
 
 var (
 	placeholder = regexp.MustCompile(`\$[0-9]+`)
@@ -87,7 +88,7 @@ var (
 )
 
 // Publish writes ev and a pending delivery for every active endpoint subscribed
-// to it. They become visible to the dispatchers when tx commits, and never if it
+// to it; a test goes to those of all organizations, whatever their filter. They become visible to the dispatchers when tx commits, and never if it
 // does not. It returns the endpoints that it wrote deliveries for, to be hinted
 // at after the commit (see [Hinter]); publishing the same event again writes none.
 //
@@ -102,7 +103,7 @@ func Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope) ([]uuid.UUID, 
 // Publish is the function of this name together with the change of [With], which
 // gets args.
 func (s Statement) Publish(ctx context.Context, tx *sqlx.Tx, ev event.Envelope, args ...any) ([]uuid.UUID, error) {
-	all := append([]any{ev.ID, ev.Type, ev.OrganizationID, postgres.JSON(ev.Payload), ev.Time, patterns(ev.Type), prefix(ev.ID)}, args...)
+	all := append([]any{ev.ID, ev.Type, ev.OrganizationID, postgres.JSON(ev.Payload), ev.Time, patterns(ev.Type), prefix(ev.ID), ev.Test}, args...)
 	var written []struct {
 		EndpointID uuid.UUID `db:"endpoint_id"`
 		Ordered    bool      `db:"ordered"`
