@@ -135,6 +135,7 @@ func (d *Dispatcher) claim(ctx, sending context.Context, asks []outbox.Ask) erro
 		return err
 	}
 	d.lanes.answered(began, asks, visits)
+	d.log.LogAttrs(ctx, slog.LevelDebug, "claimed", slog.Int("lanes", len(asks)), slog.Int("deliveries", len(claimed)))
 	if err := d.endpoints.refresh(short, claimed); err != nil {
 		for _, c := range claimed {
 			d.lanes.note(c.Lane, c.DueAt, began)

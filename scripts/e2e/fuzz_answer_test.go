@@ -51,12 +51,14 @@ func (f *fuzzer) check(q question, got reply) error {
 	return f.content(q, got, described.Value.Content)
 }
 
+var ownSecret = regexp.MustCompile(`"secret_key":"[^"]*` + marker + `[^"]*"`)
+
 // withoutOwn is the body of an answer without the new secret that a rotation shows.
 func withoutOwn(got reply) []byte {
 	if got.status != http.StatusOK {
 		return got.body
 	}
-	return bytes.Replace(got.body, []byte(`"secret_key":"`+marker+`"`), nil, 1)
+	return ownSecret.ReplaceAll(got.body, nil)
 }
 
 func (f *fuzzer) content(q question, got reply, described openapi3.Content) error {

@@ -15,6 +15,8 @@ import (
 	"github.com/google/uuid"
 )
 
+const idempotencyKey = "Idempotency-Key"
+
 // question is one generated request.
 type question struct {
 	op           *operation // that it is meant for; nil: none
@@ -52,7 +54,7 @@ func (f *fuzzer) caller(r *rand.Rand) string {
 	case 6:
 		return "Bearer " + f.svc.token
 	}
-	return "Bearer " + jwtFor(fmt.Sprint("super", r.IntN(40)), "super_admin")
+	return "Bearer " + jwtFor(fmt.Sprint("super", r.IntN(400)), "super_admin")
 }
 
 // ask makes a request of an operation, as described; spoil breaks it.
@@ -88,8 +90,11 @@ func (f *fuzzer) headerValue(m *maker, p *openapi3.Parameter) string {
 	if p.Name == "If-Match" {
 		return f.world.tag(m.Rand)
 	}
-	if p.Name == "Idempotency-Key" && m.IntN(3) > 0 {
+	if p.Name == idempotencyKey && m.IntN(4) > 0 {
 		return uuid.NewString()
+	}
+	if p.Name == idempotencyKey {
+		return fmt.Sprint("key-", m.IntN(30))
 	}
 	return strings.Map(visible, fmt.Sprint(m.value(p.Name, p.Schema.Value, 0)))
 }

@@ -142,9 +142,25 @@ func (f *fuzzer) one(r *rand.Rand, n uint64) {
 		err = errors.Join(f.check(q, got), stays(q, got))
 	}
 	f.note(q, got, err)
-	if err == nil && got.status < 300 && q.op != nil {
-		f.keepUp(r, q, got)
+	if err != nil || got.status >= 300 || q.op == nil {
+		return
 	}
+	if q.header.Get(idempotencyKey) != "" && q.op.Parameters.GetByInAndName("header", idempotencyKey) != nil {
+		f.again(q, got)
+	}
+	f.keepUp(r, q, got)
+}
+
+// again sends a request once more under its key: it must be answered as the first time.
+func (f *fuzzer) again(q question, first reply) {
+	got, err := f.send(q)
+	if err == nil {
+		err = f.check(q, got)
+	}
+	if err == nil && (got.status != first.status || !bytes.Equal(got.body, first.body) || got.header.Get("Idempotent-Replayed") != "true") {
+		err = fmt.Errorf("%d, and again %d: %s", first.status, got.status, first.body)
+	}
+	f.note(q, got, err)
 }
 
 // keepUp learns what there is now, and keeps collections small that can be: every

@@ -70,6 +70,24 @@ func rowsOf(db *sqlx.DB, query string) (n int, err error) {
 
 func TestReceiverOfTheReadmeCompilesAndVerifies(t *testing.T) {
 	t.Parallel()
+	port := runReadmeReceiver(t)
+	svc := start(t, quick(nil))
+	svc.dispatcher()
+	svc.endpoint("http://127.0.0.1:"+port+"/webhook", nil)
+	svc.endpoint("http://127.0.0.1:"+port+"/webhook", map[string]any{"secret_key": "another secret, 24 bytes or more", "max_retries": 0})
+	svc.organization("readme.example")
+	svc.drained()
+	for status, code := range map[string]int{"sent": http.StatusNoContent, "failed": http.StatusUnauthorized} {
+		if n := svc.count(`sonicus.webhook_deliveries WHERE status = $1 AND http_status_code = $2`, status, code); n != 1 {
+			t.Errorf("%d deliveries are %s with %d, want 1", n, status, code)
+		}
+	}
+}
+
+// runReadmeReceiver builds and runs the receiver that the README shows, with
+// secretKey, and returns its port.
+func runReadmeReceiver(t *testing.T) (port string) {
+	t.Helper()
 	programs := blocks(t, "go")
 	if len(programs) != 1 {
 		t.Fatalf("%d Go programs in the README, want one", len(programs))
@@ -87,26 +105,15 @@ func TestReceiverOfTheReadmeCompilesAndVerifies(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "./"+dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	port := freePort(t)
+	port = freePort(t)
 	cmd := exec.Command(binary)
 	cmd.Env = append(os.Environ(), "WEBHOOK_SECRET="+secretKey, "PORT="+port)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-
-	svc := start(t, quick(nil))
-	svc.dispatcher()
-	svc.endpoint("http://127.0.0.1:"+port+"/webhook", nil)
-	svc.endpoint("http://127.0.0.1:"+port+"/webhook", map[string]any{"secret_key": "another secret, 24 bytes or more", "max_retries": 0})
 	eventually(t, "the receiver to listen", func() bool { return listens("127.0.0.1:" + port) })
-	svc.organization("readme.example")
-	svc.drained()
-	for status, code := range map[string]int{"sent": http.StatusNoContent, "failed": http.StatusUnauthorized} {
-		if n := svc.count(`sonicus.webhook_deliveries WHERE status = $1 AND http_status_code = $2`, status, code); n != 1 {
-			t.Errorf("%d deliveries are %s with %d, want 1", n, status, code)
-		}
-	}
+	return port
 }
 
 // TestCurlOfTheReadme sends the bodies of the README's curl commands.

@@ -22,6 +22,8 @@ type arrival struct {
 	header http.Header
 	body   string
 	status int // what was answered
+	method string
+	target string // path and query
 }
 
 // receiver is a real HTTP server that keeps every request it got.
@@ -65,7 +67,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(status)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.arrivals = append(r.arrivals, arrival{at, req.Header, string(body), status})
+	r.arrivals = append(r.arrivals, arrival{at, req.Header, string(body), status, req.Method, req.RequestURI})
 }
 
 // got returns the requests so far.
