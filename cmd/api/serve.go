@@ -176,6 +176,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		Answers:       idempotency.NewStore(db, box),
 		Log:           log,
 		RateLimit:     cfg.APIRateLimit,
+		Egress:        egress(cfg),
 	})
 	err = server.Run(ctx, listener, cfg.ShutdownGrace)
 	log.Info("api stopped")
@@ -216,6 +217,15 @@ func newSender(cfg config.Config, log *slog.Logger) (*webhook.Sender, error) {
 		options.Proxy = proxy
 	}
 	return webhook.NewSender(options)
+}
+
+// egress is what receivers may let in.
+func egress(cfg config.Config) httpapi.Egress {
+	e := httpapi.Egress{UserAgent: webhook.UserAgent}
+	for _, origin := range cfg.EgressAdvertised {
+		e.Addresses = append(e.Addresses, origin.String())
+	}
+	return e
 }
 
 func policy(cfg config.Config) webhook.Policy {

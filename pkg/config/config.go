@@ -67,6 +67,7 @@ type Config struct {
 	EgressAllowPorts []int          `env:"SONICUS_EGRESS_ALLOW_PORTS" meaning:"ports that webhooks may reach although they are refused by default, comma separated"`
 	EgressProxyURL   secret.Value   `env:"SONICUS_EGRESS_PROXY_URL" meaning:"HTTP proxy for all webhooks; the address check is then the proxy's job"`
 	EgressCAFile     string         `env:"SONICUS_EGRESS_CA_FILE" meaning:"PEM file of certificate authorities trusted beside the system's"`
+	EgressAdvertised []Origin       `env:"SONICUS_EGRESS_ADVERTISED_IPS" only:"api" meaning:"addresses and ranges that webhooks come from, comma separated; GET /webhooks/egress shows them to those who let in no others"`
 
 	DispatchConcurrency  int           `env:"SONICUS_DISPATCH_CONCURRENCY" envDefault:"256" only:"dispatcher" meaning:"deliveries in flight per process, from the beginning of the request to its record, 1–10000; a crash repeats at most so many"`
 	DispatchPerEndpoint  int           `env:"SONICUS_DISPATCH_PER_ENDPOINT" envDefault:"32" only:"dispatcher" meaning:"attempts in flight per endpoint and process; the default never exceeds the above"`

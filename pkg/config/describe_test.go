@@ -90,6 +90,7 @@ func TestEffectiveSettingsTellWhereTheyCameFrom(t *testing.T) {
 		"SONICUS_BOOTSTRAP_API_KEY_FILE", write(t, apiKey),
 		"SONICUS_JWT_ALG", "HS256", "SONICUS_JWT_SECRET", apiKey,
 		"SONICUS_EGRESS_ALLOW_PORTS", "5432,9200",
+		"SONICUS_EGRESS_ADVERTISED_IPS", "198.51.100.7, 203.0.113.0/24,2001:db8::1",
 	)
 	rows := config.Effective(load(t, config.API, vars))
 	want := []config.Setting{
@@ -112,6 +113,7 @@ func TestEffectiveSettingsTellWhereTheyCameFrom(t *testing.T) {
 		{"SONICUS_EGRESS_ALLOW_PORTS", "5432,9200", "SONICUS_EGRESS_ALLOW_PORTS"},
 		{"SONICUS_EGRESS_PROXY_URL", "", "default"},
 		{"SONICUS_EGRESS_CA_FILE", "", "default"},
+		{"SONICUS_EGRESS_ADVERTISED_IPS", "198.51.100.7,203.0.113.0/24,2001:db8::1", "SONICUS_EGRESS_ADVERTISED_IPS"},
 		{"SONICUS_SHUTDOWN_GRACE", "30s", "default"},
 		{"SONICUS_LOG_LEVEL", "info", "default"},
 		{"SONICUS_LOG_FORMAT", "json", "default"},

@@ -22,6 +22,7 @@ func (h hint) Error() string { return string(h) }
 func parsers() map[reflect.Type]env.ParserFunc {
 	return map[reflect.Type]env.ParserFunc{
 		reflect.TypeFor[[]netip.Prefix](): func(s string) (any, error) { return list(s, parsePrefix) },
+		reflect.TypeFor[[]Origin]():       func(s string) (any, error) { return list(s, parseOrigin) },
 		reflect.TypeFor[[]int]():          func(s string) (any, error) { return list(s, parsePort) },
 		reflect.TypeFor[time.Duration]():  func(s string) (any, error) { return time.ParseDuration(s) },
 	}
@@ -56,6 +57,25 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		return prefix, hint(fmt.Sprintf("has %s, which points inside a range; write %s or a smaller one", s, masked))
 	}
 	return prefix, nil
+}
+
+// Origin is an address, or a range of them, that webhooks come from.
+type Origin netip.Prefix
+
+// String writes a single address without its length.
+func (o Origin) String() string {
+	if p := netip.Prefix(o); !p.IsSingleIP() {
+		return p.String()
+	}
+	return netip.Prefix(o).Addr().String()
+}
+
+func parseOrigin(s string) (Origin, error) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		return Origin(netip.PrefixFrom(addr, addr.BitLen())), nil
+	}
+	prefix, err := parsePrefix(s)
+	return Origin(prefix), err
 }
 
 func parsePort(s string) (int, error) {

@@ -93,10 +93,11 @@ func TestBoundsThemselvesAreAllowed(t *testing.T) {
 func TestAPIProblems(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ value, want string }{
-		"SONICUS_BOOTSTRAP_API_KEY": {"shorty", "SONICUS_BOOTSTRAP_API_KEY has 6 characters and needs at least 32; make one with: openssl rand -hex 32"},
-		"SONICUS_API_RATE_LIMIT":    {"-1", "SONICUS_API_RATE_LIMIT is -1, outside of its range; write 0 to 100000"},
-		"SONICUS_AUTO_MIGRATE":      {"later", `SONICUS_AUTO_MIGRATE is "later", which is not true or false; write one of them`},
-		"SONICUS_ADMIN_ADDR":        {"127.0.0.1:18100", "SONICUS_ADMIN_ADDR is 127.0.0.1:18100 like SONICUS_HTTP_ADDR; write another port"},
+		"SONICUS_BOOTSTRAP_API_KEY":     {"shorty", "SONICUS_BOOTSTRAP_API_KEY has 6 characters and needs at least 32; make one with: openssl rand -hex 32"},
+		"SONICUS_API_RATE_LIMIT":        {"-1", "SONICUS_API_RATE_LIMIT is -1, outside of its range; write 0 to 100000"},
+		"SONICUS_EGRESS_ADVERTISED_IPS": {"198.51.100.7,nat", `SONICUS_EGRESS_ADVERTISED_IPS has "nat", which is no address range; write ranges like 10.0.0.0/8,fd00::/8`},
+		"SONICUS_AUTO_MIGRATE":          {"later", `SONICUS_AUTO_MIGRATE is "later", which is not true or false; write one of them`},
+		"SONICUS_ADMIN_ADDR":            {"127.0.0.1:18100", "SONICUS_ADMIN_ADDR is 127.0.0.1:18100 like SONICUS_HTTP_ADDR; write another port"},
 	} {
 		if diff := cmp.Diff([]string{tt.want}, problems(config.API, minimal(name, tt.value))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -37,8 +38,9 @@ func reply(c echo.Context, a idempotency.Answer) error {
 	return send(c, a.Status, echo.MIMEApplicationJSON, a.Body)
 }
 
-func sendJSON(c echo.Context, status int, body any) error {
-	a, err := render(status, "", body)
+// sendJSON answers with the status 200.
+func sendJSON(c echo.Context, body any) error {
+	a, err := render(http.StatusOK, "", body)
 	if err != nil {
 		return err
 	}

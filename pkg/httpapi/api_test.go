@@ -73,7 +73,8 @@ func newAPIFor(t *testing.T, db *sqlx.DB, receivers netip.Prefix) *api {
 	s := New(Options{
 		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Tester: endpoint.NewTester(endpoints, sender),
 		Deliveries: outbox.NewDeliveries(db), Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db), Answers: idempotency.NewStore(db, box),
-		Log: slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Egress: Egress{[]string{"198.51.100.7"}, webhook.UserAgent},
+		Log:    slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	web := httptest.NewServer(s.Handler())
 	t.Cleanup(func() {

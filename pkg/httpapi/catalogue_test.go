@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -123,5 +125,78 @@ func TestDescribedWebhooksNameTheirType(t *testing.T) {
 		if header == nil || header.Schema.Value.Const != eventType || !slices.Contains(item.Post.Tags, "webhooks") {
 			t.Errorf("%s: %v", eventType, header)
 		}
+	}
+}
+
+func TestEventTypesAreShownWithSchemaAndSample(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	got := a.get(t, eventTypesPath)
+	var shown struct {
+		Data []struct {
+			Name, Description string
+			Schema            openapi3.Schema
+			Sample            json.RawMessage
+		}
+	}
+	if err := json.Unmarshal([]byte(got.body), &shown); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range shown.Data {
+		names = append(names, e.Name)
+		if err := fits(e.Schema.NewRef(), string(e.Sample)); err != nil {
+			t.Errorf("%s: %v", e.Name, err)
+		}
+		if e.Description == "" || !strings.Contains(got.body, `{"event_type":"`+e.Name+`","event_id":`) {
+			t.Errorf("%s: %s", e.Name, got.body)
+		}
+	}
+	if diff := cmp.Diff(event.Types(), names); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What is really stored for the dispatchers, of every operation that publishes.
+func TestPublishedPayloadsFitTheirSchema(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	for _, o := range operations(t) {
+		if o.method == http.MethodGet {
+			continue
+		}
+		for _, c := range a.examples(t, o) {
+			a.testLimits.recent = nil
+			a.do(t, c)
+		}
+	}
+	var published []struct {
+		Type    string `db:"event_type"`
+		Payload string `db:"payload"`
+	}
+	if err := a.db.Select(&published, `SELECT event_type, payload FROM sonicus.events`); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, e := range published {
+		seen[e.Type] = true
+		valid(t, e.Type, e.Payload)
+	}
+	for _, eventType := range event.Types() {
+		if !seen[eventType] && !event.Operational(eventType) { // those are the dispatchers' to publish
+			t.Errorf("no operation publishes %s", eventType)
+		}
+	}
+}
+
+func TestEgressIsShownAsItIsSet(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	if got := a.get(t, egressPath); got.body != `{"ip_addresses":["198.51.100.7"],"user_agent":"Sonicus-Webhooks/1.0"}`+"\n" {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	a.egress.Addresses = nil
+	if got := a.get(t, egressPath); got.json(t, 200)["ip_addresses"] == nil {
+		t.Errorf("got %s", got.body)
 	}
 }

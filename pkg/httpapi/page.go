@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"encoding/base64"
-	"net/http"
 	"strings"
 
 	"github.com/google/uuid"
@@ -64,7 +63,7 @@ func searched[F, T any](name string, shape func(*params) F, list func(context.Co
 		if err != nil {
 			return err
 		}
-		return sendJSON(c, http.StatusOK, paged(name, limit, rows, edge, item))
+		return sendJSON(c, paged(name, limit, rows, edge, item))
 	}
 }
 

@@ -16,6 +16,8 @@ const (
 	testPath          = base + "/webhooks/test"
 	deliveriesPath    = base + "/webhooks/deliveries"
 	triggerPath       = base + "/webhooks/trigger-test"
+	eventTypesPath    = base + "/webhooks/event-types"
+	egressPath        = base + "/webhooks/egress"
 	keysPath          = base + "/api-keys"
 	trailPath         = base + "/audit-log"
 )
@@ -50,6 +52,8 @@ func (s *Server) routes() []route {
 		{http.MethodPost, endpointsPath + "/:id/test", access.SuperAdmin, s.testLimits.enforce(optional(trying(endpointTestFields, s.testEndpoint)))},
 		{http.MethodPost, testPath, access.SuperAdmin, s.testLimits.enforce(trying(testFields, s.testURL))},
 		{http.MethodPost, triggerPath, access.SuperAdmin, s.testLimits.enforce(s.triggerTest)},
+		{http.MethodGet, eventTypesPath, access.Viewer, s.listEventTypes},
+		{http.MethodGet, egressPath, access.Viewer, s.getEgress},
 
 		{http.MethodGet, deliveriesPath, access.Viewer, searched("deliveries", deliveryFilter, s.deliveries.List, deliveryItem)},
 		{http.MethodGet, deliveriesPath + "/:id", access.Viewer, byID(s.getDelivery, itself)},

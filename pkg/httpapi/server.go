@@ -33,7 +33,7 @@ const (
 	maxHeaderBytes    = 32 << 10
 )
 
-// Options are what the API stands on. All but RateLimit are required.
+// Options are what the API stands on. All but RateLimit and Egress are required.
 type Options struct {
 	Organizations *organization.Store
 	Endpoints     *endpoint.Store
@@ -43,7 +43,8 @@ type Options struct {
 	Trail         *access.Trail
 	Answers       *idempotency.Store
 	Log           *slog.Logger
-	RateLimit     int // requests per second and caller; 0: no limit
+	RateLimit     int    // requests per second and caller; 0: no limit
+	Egress        Egress // shown as it is
 }
 
 // Server is the API.
@@ -57,6 +58,7 @@ type Server struct {
 	answers       *idempotency.Store
 	limits        limits // of all requests
 	testLimits    limits // of those that send a test, beside
+	egress        Egress
 	log           *slog.Logger
 	echo          *echo.Echo
 }
@@ -65,7 +67,8 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, deliveries: o.Deliveries, keys: o.Keys, trail: o.Trail, answers: o.Answers,
-		limits: limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer}, log: o.Log, echo: echo.New(),
+		limits: limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer},
+		egress: o.Egress, log: o.Log, echo: echo.New(),
 	}
 	s.echo.Logger.SetOutput(io.Discard) // requests are logged by observe
 	s.echo.IPExtractor = echo.ExtractIPDirect()

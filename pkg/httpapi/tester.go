@@ -47,7 +47,7 @@ func trying[T any](shape func(*fields) T, do func(context.Context, subject, T) (
 		if err != nil {
 			return err
 		}
-		return sendJSON(c, http.StatusOK, testAnswer{
+		return sendJSON(c, testAnswer{
 			Success: tested.Error == nil, StatusCode: tested.StatusCode,
 			ResponseTimeMS: float64(tested.Took.Microseconds()) / 1000, ErrorMessage: tested.Error,
 		})

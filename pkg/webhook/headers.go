@@ -11,11 +11,14 @@ import (
 	"github.com/sonicus/webhooks/pkg/signature"
 )
 
+// UserAgent is who every request says that it is from.
+const UserAgent = "Sonicus-Webhooks/1.0"
+
 // What every request says. The slices are shared by all of them: net/http only
 // reads the headers of a request.
 var (
 	contentType    = []string{"application/json"}
-	userAgent      = []string{"Sonicus-Webhooks/1.0"}
+	userAgent      = []string{UserAgent}
 	acceptEncoding = []string{"identity"}
 )
 
