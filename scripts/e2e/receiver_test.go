@@ -32,6 +32,7 @@ type receiver struct {
 	t      *testing.T
 	answer func(n int, r *http.Request) int // n counts requests from 1
 	header func(n int, h http.Header)       // of the answer; nil: none
+	judge  func(arrival) int                // instead of answer, once the body is read; nil: none
 
 	mu       sync.Mutex
 	arrivals []arrival
@@ -60,14 +61,17 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.begun++
 	n := r.begun
 	r.mu.Unlock()
-	status := r.answer(n, req)
+	a := arrival{at: at, header: req.Header, body: string(body), method: req.Method, target: req.RequestURI}
+	if a.status = r.answer(n, req); r.judge != nil {
+		a.status = r.judge(a)
+	}
 	if r.header != nil {
 		r.header(n, w.Header())
 	}
-	w.WriteHeader(status)
+	w.WriteHeader(a.status)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.arrivals = append(r.arrivals, arrival{at, req.Header, string(body), status, req.Method, req.RequestURI})
+	r.arrivals = append(r.arrivals, a)
 }
 
 // got returns the requests so far.
