@@ -173,6 +173,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		Deliveries:    outbox.NewDeliveries(db),
 		Keys:          keys,
 		Trail:         access.NewTrail(db),
+		Stats:         outbox.NewReporter(db),
 		Answers:       idempotency.NewStore(db, box),
 		Log:           log,
 		RateLimit:     cfg.APIRateLimit,

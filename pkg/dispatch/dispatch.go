@@ -54,6 +54,7 @@ type Dispatcher struct {
 	lanes     *lanes
 	endpoints *endpoints
 	settler   *settler
+	stats     *statistics
 	counters  Counters
 	wake      chan struct{}   // there may be something to claim
 	unknown   atomic.Bool     // a hint named no endpoints
@@ -69,7 +70,8 @@ func New(db *postgres.DB, sender *webhook.Sender, box *secret.Box, settings Sett
 	d := &Dispatcher{db: db, sender: sender, settings: settings, log: log, wake: make(chan struct{}, 1)}
 	d.lanes = newLanes(settings.Concurrency, settings.PerEndpoint, d.wake)
 	d.endpoints = newEndpoints(db, box, sender, d.lanes)
-	d.settler = newSettler(db, settings, log, d.lanes, &d.counters, func(n int) { d.slotsFree(d.sending, n) }, d.withdraw)
+	d.stats = newStatistics(db, log)
+	d.settler = newSettler(db, settings, log, d.lanes, d.stats, &d.counters, func(n int) { d.slotsFree(d.sending, n) }, d.withdraw)
 	return d
 }
 
@@ -102,6 +104,7 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	sweeping := ended(func() { d.sweepLoop(ctx) })
 	clearing := ended(func() { d.staleLoop(ctx) })
 	abandoning := ended(func() { d.abandonLoop(ctx) })
+	counting := ended(func() { d.stats.run(ctx) })
 	claiming := ended(func() { d.claimLoop(ctx, sending) })
 
 	<-ctx.Done()
@@ -112,6 +115,7 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	wait(grace, sweeping)
 	wait(grace, clearing)
 	wait(grace, abandoning)
+	wait(grace, counting)
 	for _, c := range d.lanes.stale(time.Now(), -1) { // what waits for its receiver
 		d.giveUpLease(c)
 	}
@@ -128,11 +132,22 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer done()
 	wait(last, ended(func() { d.releaseAll(lastWords) }))
+	d.lastStatistics(grace, last)
 	d.sender.CloseIdle()
 	if abort.Err() != nil {
 		return errors.Join(ErrAborted, err)
 	}
 	return err
+}
+
+// lastStatistics writes what is left of them, while there is grace within a moment.
+func (d *Dispatcher) lastStatistics(grace, last context.Context) {
+	if grace.Err() != nil {
+		grace = last
+	}
+	short, cancel := context.WithTimeout(grace, tallyLast)
+	defer cancel()
+	wait(short, ended(func() { d.stats.finish(short) }))
 }
 
 // awaitSettled lets the settler record what is left until grace ends, and for a

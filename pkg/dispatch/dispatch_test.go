@@ -172,7 +172,7 @@ func TestStoppingWithoutADatabaseSaysWhatIsNotRecorded(t *testing.T) {
 	if err := server.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := newSettler(away, Settings{Name: "test"}, slog.New(slog.DiscardHandler), newLanes(4, 4, make(chan struct{}, 1)), &Counters{}, func(int) {}, func(uuid.UUID) {})
+	s := newSettler(away, Settings{Name: "test"}, slog.New(slog.DiscardHandler), newLanes(4, 4, make(chan struct{}, 1)), newStatistics(away, slog.New(slog.DiscardHandler)), &Counters{}, func(int) {}, func(uuid.UUID) {})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx) }()
@@ -312,15 +312,10 @@ func TestRetriesWaitAsTheEndpointsOwnScheduleSays(t *testing.T) {
 	b := newBench(t, receiver.URL)
 	b.exec(t, `UPDATE sonicus.endpoints SET retry_schedule = '{1, 7200}'`) // elsewhere it is an hour
 	b.publish(t, 1)
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx, context.Background()) }()
+	stop := b.start(t)
 	eventually(t, "two attempts and a wait of two hours", func() bool {
 		return b.count(t, `sonicus.deliveries WHERE attempt_count = 2`) == 1 &&
 			b.count(t, `sonicus.queue WHERE due_at BETWEEN now() + interval '110 minutes' AND now() + interval '2 hours'`) == 1
 	})
 	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 }

@@ -43,6 +43,7 @@ type settler struct {
 	settings Settings
 	log      *slog.Logger
 	lanes    *lanes
+	stats    *statistics
 	counters *Counters
 	queue    chan finished
 	stuck    atomic.Bool
@@ -51,9 +52,9 @@ type settler struct {
 	news     map[uuid.UUID]news // what was last recorded of each endpoint
 }
 
-func newSettler(db *postgres.DB, settings Settings, log *slog.Logger, lanes *lanes, counters *Counters, recorded func(n int), shut func(uuid.UUID)) *settler {
+func newSettler(db *postgres.DB, settings Settings, log *slog.Logger, lanes *lanes, stats *statistics, counters *Counters, recorded func(n int), shut func(uuid.UUID)) *settler {
 	return &settler{
-		db: db, settings: settings, log: log, lanes: lanes, counters: counters,
+		db: db, settings: settings, log: log, lanes: lanes, stats: stats, counters: counters,
 		queue: make(chan finished, lanes.total), recorded: recorded, shut: shut, news: map[uuid.UUID]news{},
 	}
 }
@@ -184,6 +185,7 @@ func (s *settler) untilAnswered(ctx context.Context, group []finished) error {
 
 // settled is what a settling transaction has found.
 type settled struct {
+	at       time.Time   // by the database's clock
 	late     []uuid.UUID // deliveries
 	promoted []outbox.Work
 	health   outbox.Health
@@ -205,7 +207,7 @@ func (s *settler) settle(ctx context.Context, group []finished) error {
 	outcomes := s.outcomes(time.Now(), results)
 	var done settled
 	err := postgres.InTx(ctx, s.db, func(tx *postgres.Tx, now time.Time) (err error) {
-		done = settled{}
+		done = settled{at: now}
 		if done.late, err = outbox.Settle(ctx, tx, s.settings.Name, results); err != nil {
 			return err
 		}
@@ -269,6 +271,7 @@ func (s *settler) learned(results []outbox.Result, outcomes []outbox.Outcome, do
 		s.shut(id)
 	}
 	s.remember(now, outcomes)
+	s.stats.note(done.at, results, done.late)
 	s.counters.LateResults.Add(int64(len(done.late)))
 	for _, id := range done.late {
 		s.log.Warn("late result: the lease had been taken over, the receiver may have the event twice", slog.String("delivery_id", id.String()))

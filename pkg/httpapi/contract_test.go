@@ -29,6 +29,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/organization"
+	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/webhook"
 )
 
@@ -222,8 +223,12 @@ func needsNoBooks(o operation) bool { return !needsBooks(o) }
 func takesBody(o operation) bool    { return o.body() != nil }
 func takesID(o operation) bool      { return strings.Contains(o.path, "{id}") }
 func takesKey(o operation) bool     { return o.Parameters.GetByInAndName("header", keyHeader) != nil }
-func takesQuery(o operation) bool   { return o.Parameters.GetByInAndName("query", "limit") != nil }
-func takesMatch(o operation) bool   { return o.Parameters.GetByInAndName("header", "If-Match") != nil }
+
+func takesQuery(o operation) bool {
+	return slices.ContainsFunc(o.Parameters, func(p *openapi3.ParameterRef) bool { return p.Value.In == "query" })
+}
+
+func takesMatch(o operation) bool { return o.Parameters.GetByInAndName("header", "If-Match") != nil }
 
 func withKey(k string) func(*call) {
 	return func(c *call) { c.header = map[string]string{keyHeader: k} }
@@ -533,6 +538,13 @@ func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
 	if diff := cmp.Diff(endpoint.Healths(), words(doc, "Health")); diff != "" {
 		t.Error(diff)
 	}
+	var windows []string
+	for _, w := range outbox.Windows() {
+		windows = append(windows, w.Name)
+	}
+	if diff := cmp.Diff(windows, words(doc, "Window")); diff != "" {
+		t.Error(diff)
+	}
 	for _, name := range []string{"UID", "Text", "Actor", "Action", "ObjectType", "ObjectID", "OfEventType", "FailureReason"} {
 		if s := doc.Components.Parameters[name].Value.Schema.Value; s.MinLength != 1 || s.MaxLength == nil || *s.MaxLength != maxParam {
 			t.Errorf("%s: want 1 to %d bytes", name, maxParam)
@@ -545,6 +557,8 @@ func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
 			"endpoint_id": uuid.NewString(), "event_id": uuid.NewString(), "organization_id": uuid.NewString(), "event_type": "x", "status": "failed,sent",
 			"failure_reason": "exhausted", "http_status_code": "503", "since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z",
 		},
+		statsPath:                {"window": "7d", "endpoint_id": uuid.NewString()},
+		statsPath + "/endpoints": {"window": "1h"},
 		trailPath: {
 			"actor": "x", "action": "x", "object_type": "x", "object_id": "x",
 			"since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z",

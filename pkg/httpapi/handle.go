@@ -83,6 +83,21 @@ func perform[Out any](c echo.Context, do func(context.Context) (Out, error), ans
 	return reply(c, a)
 }
 
+// asking is the handler of a GET whose query says what it is about.
+func asking[In, Out, Shown any](shape func(*params) In, do func(context.Context, In) (Out, error), show func(Out) Shown) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		p, err := openParams(c.Request().URL.RawQuery)
+		if err != nil {
+			return err
+		}
+		in := shape(p)
+		if err := p.finish(); err != nil {
+			return err
+		}
+		return perform(c, func(ctx context.Context) (Out, error) { return do(ctx, in) }, ok(show))
+	}
+}
+
 // subject is what a request wants to change.
 type subject struct {
 	id       uuid.UUID

@@ -56,6 +56,10 @@ var matrix = map[string]access.Role{
 	"GET /api/v1/api-keys/:id":                          access.SuperAdmin,
 	"HEAD /api/v1/api-keys/:id":                         access.SuperAdmin,
 	"DELETE /api/v1/api-keys/:id":                       access.SuperAdmin,
+	"GET /api/v1/webhooks/stats":                        access.Viewer,
+	"HEAD /api/v1/webhooks/stats":                       access.Viewer,
+	"GET /api/v1/webhooks/stats/endpoints":              access.Viewer,
+	"HEAD /api/v1/webhooks/stats/endpoints":             access.Viewer,
 	"GET /api/v1/audit-log":                             access.SuperAdmin,
 	"HEAD /api/v1/audit-log":                            access.SuperAdmin,
 }

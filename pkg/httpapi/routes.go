@@ -18,6 +18,7 @@ const (
 	triggerPath       = base + "/webhooks/trigger-test"
 	eventTypesPath    = base + "/webhooks/event-types"
 	egressPath        = base + "/webhooks/egress"
+	statsPath         = base + "/webhooks/stats"
 	keysPath          = base + "/api-keys"
 	trailPath         = base + "/audit-log"
 )
@@ -54,6 +55,8 @@ func (s *Server) routes() []route {
 		{http.MethodPost, triggerPath, access.SuperAdmin, s.testLimits.enforce(s.triggerTest)},
 		{http.MethodGet, eventTypesPath, access.Viewer, s.listEventTypes},
 		{http.MethodGet, egressPath, access.Viewer, s.getEgress},
+		{http.MethodGet, statsPath, access.Viewer, asking(statsParams, s.getStats, showStats)},
+		{http.MethodGet, statsPath + "/endpoints", access.Viewer, filtered("stats", windowParam, s.stats.List, statsItem)},
 
 		{http.MethodGet, deliveriesPath, access.Viewer, searched("deliveries", deliveryFilter, s.deliveries.List, deliveryItem)},
 		{http.MethodGet, deliveriesPath + "/:id", access.Viewer, byID(s.getDelivery, itself)},

@@ -1,7 +1,7 @@
-// Package outbox owns the tables events, deliveries, attempts, queue, lanes and
-// late_results: it publishes events inside the caller's transaction, finds and
-// claims due deliveries, settles what became of them, keeps the circuit breakers,
-// and checks its own books.
+// Package outbox owns the tables events, deliveries, attempts, queue, lanes,
+// late_results and delivery_stats: it publishes events inside the caller's
+// transaction, finds and claims due deliveries, settles what became of them, keeps
+// the circuit breakers and the statistics, and checks its own books.
 //
 // A delivery is one event on its way to one endpoint:
 //

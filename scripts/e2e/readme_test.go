@@ -44,6 +44,7 @@ func TestMonitoringQueriesOfTheReadmeAnswer(t *testing.T) {
 	}
 	svc.dispatcher()
 	eventually(t, "the deliveries to end but for the paused one", func() bool { return svc.count("sonicus.queue") == 1 })
+	eventually(t, "the statistics to be written", func() bool { return svc.count("sonicus.delivery_stats") > 0 })
 
 	queries := blocks(t, "sql")
 	if len(queries) < 5 {
