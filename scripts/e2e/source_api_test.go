@@ -246,7 +246,7 @@ func httpsInProduction(t *testing.T, d *document) {
 func addressesAreTold(t *testing.T, d *document) {
 	svc := d.svc.with(t, "SONICUS_EGRESS_ADVERTISED_IPS", "198.51.100.7,2001:db8::7")
 	svc.startAPI()
-	if answer := svc.expects(http.StatusOK, svc.token, http.MethodGet, webhooksPath+"egress", nil); fmt.Sprint(answer["ips"]) != "[198.51.100.7 2001:db8::7]" {
+	if answer := svc.expects(http.StatusOK, svc.token, http.MethodGet, webhooksPath+"egress", nil); fmt.Sprint(answer["ip_addresses"]) != "[198.51.100.7 2001:db8::7]" {
 		t.Errorf("answered %v", answer)
 	}
 }
