@@ -170,7 +170,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		Organizations: organization.NewStore(db, endpoints, hinter.Hint),
 		Endpoints:     endpoints,
 		Tester:        endpoint.NewTester(endpoints, sender),
-		Deliveries:    outbox.NewDeliveries(db),
+		Deliveries:    outbox.NewDeliveries(db, hinter.HintLanes),
 		Keys:          keys,
 		Trail:         access.NewTrail(db),
 		Stats:         outbox.NewReporter(db),

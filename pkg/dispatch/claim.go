@@ -110,16 +110,16 @@ func (d *Dispatcher) sweepLoop(ctx context.Context) {
 	}
 }
 
-// Heard takes in a hint: these endpoints have new deliveries; nil: some may have.
-func (d *Dispatcher) Heard(endpoints []uuid.UUID) {
-	if endpoints == nil {
+// Heard takes in a hint: these lanes have something due; nil: some may have.
+func (d *Dispatcher) Heard(hinted []outbox.Lane) {
+	if hinted == nil {
 		d.unknown.Store(true)
 		poke(d.wake)
 		return
 	}
 	now := time.Now()
-	for _, id := range endpoints {
-		d.lanes.note(outbox.Lane{EndpointID: id}, time.Time{}, now)
+	for _, lane := range hinted {
+		d.lanes.note(lane, time.Time{}, now)
 	}
 }
 

@@ -266,6 +266,8 @@ func mishaps(viewer string) []mishap {
 		{409, is("updateEndpoint"), "", withBody(`{"headers":{"X-Tenant":"acme"}}`), unreadable},
 		{409, is("rotateSecret"), "", unchanged, unreadable},
 		{409, is("testEndpoint"), "", unchanged, unreadable},
+		{409, is("retryDelivery"), "", unchanged, `UPDATE sonicus.deliveries SET status = 'sent', delivered_at = now()`},
+		{409, is("cancelDelivery"), "", unchanged, ""}, // the example is canceled by now
 		{409, takesKey, "", withKey("held"), `INSERT INTO sonicus.idempotency_keys (caller, key, id, created_at) VALUES ('name:bootstrap', 'held', gen_random_uuid(), now())`},
 		{412, takesMatch, "", func(c *call) { c.header = map[string]string{"If-Match": `"0"`} }, ""},
 		{413, takesBody, "", withBody(strings.Repeat(" ", maxBody+1)), ""},

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 
 	"github.com/google/uuid"
@@ -77,61 +76,37 @@ func deliveryFilter(p *params) outbox.Filter {
 	}
 }
 
-// itself is for what is shown as it is.
-func itself[T any](v T) T { return v }
-
-func (s *Server) getDelivery(ctx context.Context, id uuid.UUID) (shownDelivery, error) {
-	found, err := s.deliveries.Get(ctx, id)
-	if err != nil {
-		return shownDelivery{}, err
-	}
-	attempts, err := s.attempts(ctx, id)
-	if err != nil {
-		return shownDelivery{}, err
-	}
+func showShown(d outbox.Shown) shownDelivery {
 	a := shownDelivery{
-		deliveryAnswer: showDelivery(found.Delivery), Payload: found.Payload,
-		ResponseBody: found.ResponseBody, ResponseHeaders: found.ResponseHeaders, Attempts: attempts,
+		deliveryAnswer: showDelivery(d.Delivery), Payload: d.Payload,
+		ResponseBody: d.ResponseBody, ResponseHeaders: d.ResponseHeaders, Attempts: showAttempts(d.Log).Data,
 	}
-	if n := found.Next; n != nil {
+	if n := d.Next; n != nil {
 		a.NextAttempt = &nextAnswer{(*event.Timestamp)(n.At), n.Because, n.Detail}
 	}
-	return a, nil
+	return a
 }
 
-func (s *Server) listAttempts(ctx context.Context, id uuid.UUID) (attemptsAnswer, error) {
-	all, err := s.attempts(ctx, id)
-	return attemptsAnswer{all}, err
-}
-
-func (s *Server) attempts(ctx context.Context, id uuid.UUID) ([]attemptAnswer, error) {
-	log, err := s.deliveries.Attempts(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	names, err := log.Names()
-	if err != nil {
-		return nil, err
-	}
-	all := []attemptAnswer{}
+func showAttempts(log outbox.Log) attemptsAnswer {
+	all := attemptsAnswer{[]attemptAnswer{}}
 	for _, a := range log.Attempts {
-		all = append(all, attemptAnswer{
+		all.Data = append(all.Data, attemptAnswer{
 			Number: a.Number, StartedAt: event.Timestamp(a.StartedAt), DurationMS: a.DurationMS, HTTPStatusCode: a.HTTPStatus,
-			Reason: a.Reason, ErrorMessage: a.Error, RequestHeaders: requestHeaders(log, a, names),
+			Reason: a.Reason, ErrorMessage: a.Error, RequestHeaders: requestHeaders(log, a),
 			ResponseHeaders: a.ResponseHeaders, ResponseBody: a.ResponseBody, ResponseTruncated: a.ResponseTruncated,
 			TookOver: a.TookOver, Dispatcher: a.Dispatcher,
 		})
 	}
-	return all, nil
+	return all
 }
 
 // requestHeaders makes the headers of an attempt anew: they follow from what is known
 // of it, and are not stored.
-func requestHeaders(log outbox.Log, a outbox.Logged, custom []string) map[string]string {
+func requestHeaders(log outbox.Log, a outbox.Logged) map[string]string {
 	shown := map[string]string{}
 	for name, values := range webhook.Masked(webhook.Request{
 		EventType: log.EventType, EventID: log.EventID, EventTime: event.Timestamp(log.EventTime).String(), DeliveryID: log.DeliveryID, Attempt: a.Number,
-	}, a.StartedAt, custom, log.Signed) {
+	}, a.StartedAt, log.Names, log.Signed) {
 		shown[name] = values[0]
 	}
 	return shown

@@ -56,9 +56,18 @@ func putting[In, Out any](shape func(*fields) In, do func(context.Context, subje
 // An id that is no UUID is looked up too, as the nil UUID, which nothing has:
 // malformed and absent ids then take the same way to the same answer.
 func byID[Out, Shown any](do func(context.Context, uuid.UUID) (Out, error), show func(Out) Shown) echo.HandlerFunc {
+	return ofOne(do, ok(show))
+}
+
+// accepting is [byID] for a POST whose work goes on after the answer, which is 202.
+func accepting[Out, Shown any](do func(context.Context, uuid.UUID) (Out, error), show func(Out) Shown) echo.HandlerFunc {
+	return ofOne(do, func(v Out) (idempotency.Answer, error) { return render(http.StatusAccepted, "", show(v)) })
+}
+
+func ofOne[Out any](do func(context.Context, uuid.UUID) (Out, error), answer func(Out) (idempotency.Answer, error)) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, _ := parseID(c.Param("id"))
-		return perform(c, func(ctx context.Context) (Out, error) { return do(ctx, id) }, ok(show))
+		return perform(c, func(ctx context.Context) (Out, error) { return do(ctx, id) }, answer)
 	}
 }
 

@@ -50,6 +50,8 @@ var matrix = map[string]access.Role{
 	"HEAD /api/v1/webhooks/event-types":                 access.Viewer,
 	"GET /api/v1/webhooks/egress":                       access.Viewer,
 	"HEAD /api/v1/webhooks/egress":                      access.Viewer,
+	"POST /api/v1/webhooks/deliveries/:id/retry":        access.SuperAdmin,
+	"POST /api/v1/webhooks/deliveries/:id/cancel":       access.SuperAdmin,
 	"POST /api/v1/api-keys":                             access.SuperAdmin,
 	"GET /api/v1/api-keys":                              access.SuperAdmin,
 	"HEAD /api/v1/api-keys":                             access.SuperAdmin,

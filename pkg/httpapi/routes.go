@@ -59,8 +59,10 @@ func (s *Server) routes() []route {
 		{http.MethodGet, statsPath + "/endpoints", access.Viewer, filtered("stats", windowParam, s.stats.List, statsItem)},
 
 		{http.MethodGet, deliveriesPath, access.Viewer, searched("deliveries", deliveryFilter, s.deliveries.List, deliveryItem)},
-		{http.MethodGet, deliveriesPath + "/:id", access.Viewer, byID(s.getDelivery, itself)},
-		{http.MethodGet, deliveriesPath + "/:id/attempts", access.Viewer, byID(s.listAttempts, itself)},
+		{http.MethodGet, deliveriesPath + "/:id", access.Viewer, byID(s.deliveries.Get, showShown)},
+		{http.MethodGet, deliveriesPath + "/:id/attempts", access.Viewer, byID(s.deliveries.Attempts, showAttempts)},
+		{http.MethodPost, deliveriesPath + "/:id/retry", access.SuperAdmin, accepting(s.deliveries.Retry, showShown)},
+		{http.MethodPost, deliveriesPath + "/:id/cancel", access.SuperAdmin, byID(s.deliveries.Cancel, showShown)},
 
 		{http.MethodPost, keysPath, access.SuperAdmin, taking(keyFields, s.keys.Create, showNewKey)},
 		{http.MethodGet, keysPath, access.SuperAdmin, listing("api-keys", s.keys.List, keyItem)},

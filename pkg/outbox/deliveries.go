@@ -15,10 +15,20 @@ import (
 )
 
 // Deliveries are what people see of the deliveries, and what they do with them.
-type Deliveries struct{ db *sqlx.DB }
+type Deliveries struct {
+	db  *sqlx.DB
+	due func([]Lane)
+}
 
-// NewDeliveries makes the deliveries in db accessible.
-func NewDeliveries(db *sqlx.DB) *Deliveries { return &Deliveries{db: db} }
+// NewDeliveries makes the deliveries in db accessible. due is called with the lanes
+// that have something due by what was done, to wake the dispatchers; it must return at
+// once and may be nil.
+func NewDeliveries(db *sqlx.DB, due func([]Lane)) *Deliveries {
+	if due == nil {
+		due = func([]Lane) {}
+	}
+	return &Deliveries{db, due}
+}
 
 // Delivery is one delivery as a list shows it. Times are UTC.
 type Delivery struct {
@@ -47,6 +57,9 @@ type Shown struct {
 	ResponseBody    *string         `db:"response_body"`    // of the last attempt
 	ResponseHeaders json.RawMessage `db:"response_headers"` // of the last attempt, an object or null
 	Next            *Next           `db:"-"`                // nil: there is nothing left to do
+	Log             Log             `db:"-"`                // its attempts
+
+	endpointDeleted bool
 }
 
 // deliveryColumns reads what Delivery holds of d. The subqueries cost something only
@@ -94,8 +107,9 @@ func get(ctx context.Context, from sqlx.QueryerContext, id uuid.UUID) (Shown, er
 		return Shown{}, err
 	}
 	r.inUTC()
-	r.Next = r.next(r.Delivery)
-	return r.Shown, nil
+	r.Next, r.endpointDeleted = r.next(r.Delivery), r.DeletedAt != nil
+	r.Log, err = readLog(ctx, from, id)
+	return r.Shown, err
 }
 
 func (d *Delivery) inUTC() {

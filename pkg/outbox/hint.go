@@ -16,9 +16,12 @@ import (
 // channel is where hints are sent.
 const channel = "sonicus_queue"
 
-// maxHinted is how many endpoints a hint can name: a NOTIFY carries less than
-// 8,000 bytes, and an id takes 36 and a comma.
-const maxHinted = 8000 / 37
+// maxHinted is how many lanes a hint can name: a NOTIFY carries less than 8,000
+// bytes, and a lane takes the 36 of its endpoint, retryMark or not, and a comma.
+const (
+	maxHinted = 8000 / 38
+	retryMark = "r"
+)
 
 // A Hinter tells dispatchers that deliveries have been committed, and to which
 // endpoints. A hint only saves them the wait for their next poll; one that is
@@ -33,26 +36,35 @@ type Hinter struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	waiting map[uuid.UUID]struct{} // not more than maxHinted and one: then the hint names none
+	waiting map[Lane]struct{} // not more than maxHinted and one: then the hint names none
 }
 
 // NewHinter makes a hinter that speaks through db.
 func NewHinter(db *sqlx.DB, log *slog.Logger) *Hinter {
-	return &Hinter{db: db, log: log, wake: make(chan struct{}, 1), waiting: map[uuid.UUID]struct{}{}}
+	return &Hinter{db: db, log: log, wake: make(chan struct{}, 1), waiting: map[Lane]struct{}{}}
 }
 
 // Hint says that deliveries to these endpoints have been committed; without any
 // it says nothing. It returns at once.
 func (h *Hinter) Hint(endpoints []uuid.UUID) {
-	if len(endpoints) == 0 {
+	lanes := make([]Lane, len(endpoints))
+	for i, id := range endpoints {
+		lanes[i] = Lane{EndpointID: id}
+	}
+	h.HintLanes(lanes)
+}
+
+// HintLanes is [Hinter.Hint] for what may be retries.
+func (h *Hinter) HintLanes(lanes []Lane) {
+	if len(lanes) == 0 {
 		return
 	}
 	h.mu.Lock()
-	for _, id := range endpoints {
+	for _, l := range lanes {
 		if len(h.waiting) > maxHinted {
 			break
 		}
-		h.waiting[id] = struct{}{}
+		h.waiting[l] = struct{}{}
 	}
 	h.mu.Unlock()
 	select {
@@ -89,18 +101,21 @@ func (h *Hinter) notify(ctx context.Context) {
 	}
 }
 
-// take returns what waits as a payload: ids with commas between, or nothing, which
+// take returns what waits as a payload: lanes with commas between, or nothing, which
 // says "look everywhere", when there are too many.
 func (h *Hinter) take() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var payload strings.Builder
 	if len(h.waiting) <= maxHinted {
-		for id := range h.waiting {
+		for lane := range h.waiting {
 			if payload.Len() > 0 {
 				payload.WriteByte(',')
 			}
-			payload.WriteString(id.String())
+			payload.WriteString(lane.EndpointID.String())
+			if lane.Retry {
+				payload.WriteString(retryMark)
+			}
 		}
 	}
 	clear(h.waiting)
@@ -108,12 +123,12 @@ func (h *Hinter) take() string {
 }
 
 // Listen passes hints on to heard until ctx ends, one call at a time: the
-// endpoints that have something new, or nil when it cannot be told which. nil also
+// lanes that have something new, or nil when it cannot be told which. nil also
 // comes when the connection is there, for the first time or again, because hints
 // may have been missed. A lost connection comes back by itself; one that is dead
 // without a word is found by a ping every ten seconds. directURL must not lead
 // through a transaction pooler.
-func Listen(ctx context.Context, directURL string, log *slog.Logger, heard func(endpoints []uuid.UUID)) error {
+func Listen(ctx context.Context, directURL string, log *slog.Logger, heard func([]Lane)) error {
 	connected := make(chan struct{}, 1)
 	l, err := postgres.NewListener(directURL, channel, func(err error) {
 		if err != nil {
@@ -150,17 +165,18 @@ func Listen(ctx context.Context, directURL string, log *slog.Logger, heard func(
 }
 
 // hinted reads a payload; nil when it names nothing that can be read.
-func hinted(payload string) []uuid.UUID {
+func hinted(payload string) []Lane {
 	if payload == "" {
 		return nil
 	}
-	var endpoints []uuid.UUID
+	var lanes []Lane
 	for name := range strings.SplitSeq(payload, ",") {
+		name, retry := strings.CutSuffix(name, retryMark)
 		id, err := uuid.Parse(name)
 		if err != nil {
 			return nil
 		}
-		endpoints = append(endpoints, id)
+		lanes = append(lanes, Lane{id, retry})
 	}
-	return endpoints
+	return lanes
 }

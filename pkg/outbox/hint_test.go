@@ -36,6 +36,21 @@ func TestHintsNameTheEndpointsAndBecomeOne(t *testing.T) {
 	}
 }
 
+func TestHintSaysWhatIsARetry(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	h := outbox.NewHinter(l.db, quiet)
+	a, b := uuid.New(), uuid.New()
+	h.HintLanes([]outbox.Lane{{EndpointID: a, Retry: true}, {EndpointID: b}})
+	go h.Run(l.ctx)
+	if diff := cmp.Diff([]uuid.UUID{b}, l.next(t)); diff != "" {
+		t.Error(diff)
+	}
+	if got := <-l.retries; got != a {
+		t.Errorf("heard %s, want %s", got, a)
+	}
+}
+
 func TestHintOfNothingIsNotSent(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
@@ -54,7 +69,7 @@ func TestHintOfTooManyEndpointsMeansAll(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
 	var ids []uuid.UUID
-	for range 216 {
+	for range 210 {
 		ids = append(ids, uuid.New())
 	}
 	h := outbox.NewHinter(l.db, quiet)
@@ -153,9 +168,10 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // listening is a database and what is heard from it.
 type listening struct {
-	ctx   context.Context // ends before the test's database does
-	db    *sqlx.DB
-	heard chan []uuid.UUID
+	ctx     context.Context // ends before the test's database does
+	db      *sqlx.DB
+	heard   chan []uuid.UUID
+	retries chan uuid.UUID
 }
 
 // listen returns when everything notified from now on is heard.
@@ -169,9 +185,9 @@ func listen(t *testing.T) *listening {
 	t.Cleanup(func() { _ = db.Close() })
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	l := &listening{ctx: ctx, db: db, heard: make(chan []uuid.UUID, 100)}
+	l := &listening{ctx: ctx, db: db, heard: make(chan []uuid.UUID, 100), retries: make(chan uuid.UUID, 100)}
 	go func() {
-		if err := outbox.Listen(ctx, url, quiet, func(endpoints []uuid.UUID) { l.heard <- endpoints }); err != nil {
+		if err := outbox.Listen(ctx, url, quiet, func(lanes []outbox.Lane) { l.hear(lanes) }); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -194,6 +210,19 @@ func listen(t *testing.T) *listening {
 	for got := l.next(t); !slices.Contains(got, end); got = l.next(t) {
 	}
 	return l
+}
+
+// hear notes the lanes of first attempts by their endpoints, and those of retries.
+func (l *listening) hear(lanes []outbox.Lane) {
+	var endpoints []uuid.UUID
+	for _, lane := range lanes {
+		if lane.Retry {
+			l.retries <- lane.EndpointID
+		} else {
+			endpoints = append(endpoints, lane.EndpointID)
+		}
+	}
+	l.heard <- endpoints
 }
 
 func (l *listening) next(t *testing.T) []uuid.UUID {

@@ -37,7 +37,7 @@ func readAll(t *testing.T, db *sqlx.DB, f Filter, limit, look int) (ids []uuid.U
 	t.Helper()
 	var before uuid.UUID
 	for {
-		found, edge, err := NewDeliveries(db).list(t.Context(), f, limit, before, look)
+		found, edge, err := NewDeliveries(db, nil).list(t.Context(), f, limit, before, look)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,10 +3,12 @@ package outbox
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
@@ -30,19 +32,18 @@ type Logged struct {
 // Log is what is known of the attempts of one delivery, the first of them first, and
 // of what they all sent.
 type Log struct {
-	Attempts []Logged
+	Attempts []Logged `db:"-"`
 
-	DeliveryID  uuid.UUID     `db:"id"`
-	EventID     uuid.UUID     `db:"event_id"`
-	EventType   string        `db:"event_type"`
-	EventTime   time.Time     `db:"event_time"`
-	HeaderNames postgres.JSON `db:"header_names"` // array of the names of the endpoint's own headers, as it is now
-	Signed      bool          `db:"signed"`       // the endpoint has a secret now
-	Status      Status        `db:"status"`       // of the delivery
+	DeliveryID uuid.UUID `db:"id"`
+	EventID    uuid.UUID `db:"event_id"`
+	EventType  string    `db:"event_type"`
+	EventTime  time.Time `db:"event_time"`
+	Names      []string  `db:"-"`      // of the headers that the endpoint has of its own, as it is now
+	Signed     bool      `db:"signed"` // the endpoint has a secret now
 }
 
 const logOf = `
-SELECT d.id, d.event_id, d.event_type, d.status, v.created_at AS event_time, coalesce(e.header_names, '[]') AS header_names, e.secret IS NOT NULL AS signed
+SELECT d.id, d.event_id, d.event_type, v.created_at AS event_time, coalesce(e.header_names, '[]') AS header_names, e.secret IS NOT NULL AS signed
 FROM sonicus.deliveries d
 JOIN sonicus.events v ON v.id = d.event_id AND v.id >= $2 AND v.id < $3
 LEFT JOIN sonicus.endpoints e ON e.id = d.endpoint_id
@@ -58,29 +59,34 @@ ORDER BY a.number`
 // Attempts returns every attempt of a delivery; one that does not exist is a problem
 // of kind NotFound.
 func (s *Deliveries) Attempts(ctx context.Context, id uuid.UUID) (Log, error) {
-	low, high := span([]uuid.UUID{id})
-	var all []Log
-	if err := s.db.SelectContext(ctx, &all, logOf, id, low, high); err != nil {
-		return Log{}, fmt.Errorf("get delivery: %w", postgres.Explain(err, ""))
-	}
-	if len(all) == 0 {
-		return Log{}, problem.NotFound("delivery")
-	}
-	log := all[0]
-	if err := s.db.SelectContext(ctx, &log.Attempts, logged, id, low, high); err != nil {
+	log, err := readLog(ctx, s.db, id)
+	if err != nil {
 		return Log{}, fmt.Errorf("list attempts: %w", postgres.Explain(err, ""))
-	}
-	for i := range log.Attempts {
-		log.Attempts[i].StartedAt = log.Attempts[i].StartedAt.UTC()
 	}
 	return log, nil
 }
 
-// Names are the names of the endpoint's own headers.
-func (l Log) Names() ([]string, error) {
-	var names []string
-	if err := json.Unmarshal([]byte(l.HeaderNames), &names); err != nil {
-		return nil, fmt.Errorf("header names: %w", err)
+func readLog(ctx context.Context, from sqlx.QueryerContext, id uuid.UUID) (Log, error) {
+	low, high := span([]uuid.UUID{id})
+	var r struct {
+		Log
+		HeaderNames postgres.JSON `db:"header_names"`
 	}
-	return names, nil
+	err := sqlx.GetContext(ctx, from, &r, logOf, id, low, high)
+	if errors.Is(err, postgres.ErrNotFound) {
+		return Log{}, problem.NotFound("delivery")
+	}
+	if err != nil {
+		return Log{}, err
+	}
+	if err := json.Unmarshal([]byte(r.HeaderNames), &r.Names); err != nil {
+		return Log{}, fmt.Errorf("header names: %w", err)
+	}
+	if err := sqlx.SelectContext(ctx, from, &r.Attempts, logged, id, low, high); err != nil {
+		return Log{}, err
+	}
+	for i := range r.Attempts {
+		r.Attempts[i].StartedAt = r.Attempts[i].StartedAt.UTC()
+	}
+	return r.Log, nil
 }

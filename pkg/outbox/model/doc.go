@@ -6,7 +6,7 @@
 // sequence that rapid could find.
 //
 // A step is one change of one thing that both sides made: a delivery published,
-// leased, settled, given back, made due, a lease ended, an endpoint or a breaker
+// leased, settled, given back, made due, retried or canceled by hand, a lease ended, an endpoint or a breaker
 // switched; a claim that rightly takes nothing is one step, too. `make test` makes
 // 100,000 of them, and SONICUS_MODEL_STEPS=1000000 a million:
 //

@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
+	"github.com/sonicus/webhooks/pkg/problem"
 )
 
 const (
@@ -107,7 +109,7 @@ type dispatcher struct {
 }
 
 const emptyTables = `TRUNCATE sonicus.events, sonicus.deliveries, sonicus.attempts, sonicus.queue, sonicus.late_results,
-	sonicus.endpoints, sonicus.organizations CASCADE`
+	sonicus.audit_log, sonicus.endpoints, sonicus.organizations CASCADE`
 
 // start empties the database and makes three organizations and five endpoints: for
 // all organizations or one, in order or not, some patient and some not.
@@ -162,7 +164,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
 		"claim": m.claimSome, "claim again": m.claimSome, "publish": m.publishSome, "publish more": m.publishSome,
 		"release": m.releaseSome, "replay": m.replaySome, "settle": m.settleSome, "settle more": m.settleSome, "settle twice": m.settleTwice,
-		"switch": m.turnSwitch, "time ends leases": m.endLeases, "time makes due": m.becomeDue, "time passes for breakers": m.passBreakers,
+		"retry by hand": m.retrySome, "cancel": m.cancelSome, "switch": m.turnSwitch, "time ends leases": m.endLeases, "time makes due": m.becomeDue, "time passes for breakers": m.passBreakers,
 	}
 	for name, action := range actions {
 		actions[name] = func(r *rapid.T) {
@@ -295,7 +297,7 @@ func (m *machine) checkClaimed(r *rapid.T, c outbox.Claimed) *delivery {
 	}
 	b := d.endpoint.breaker
 	got := fmt.Sprint(c.EndpointID, c.Retry, c.EventID, c.AttemptCount, c.MaxAttempts, c.TookOver, c.OrganizationID.Valid, c.Troubled)
-	want := fmt.Sprint(d.endpoint.id, d.retry, d.event, d.attempts, d.endpoint.maxAttempts, d.token != 0, d.stream != nil,
+	want := fmt.Sprint(d.endpoint.id, d.retry, d.event, d.attempts, d.max, d.token != 0, d.stream != nil,
 		b.failures > 0 || b.state != outbox.Closed)
 	if got != want || d.stream != nil && c.OrganizationID.UUID != *d.stream {
 		fail(r, "a claimed delivery is wrong", "%s: %s, want %s", d.id, got, want)
@@ -402,6 +404,34 @@ func (m *machine) releaseSome(r *rapid.T) {
 		m.release(m.byID[c.DeliveryID], c.Token, wait)
 	}
 	m.steps += len(held)
+}
+
+func (m *machine) retrySome(r *rapid.T) {
+	m.byHand(r, some(r, m.all, 4), (*outbox.Deliveries).Retry, m.retryNow)
+}
+
+func (m *machine) cancelSome(r *rapid.T) {
+	m.byHand(r, some(r, m.queue, 2), (*outbox.Deliveries).Cancel, m.cancel)
+}
+
+// byHand does to deliveries, one after another, what an administrator may do.
+func (m *machine) byHand(r *rapid.T, to []*delivery, do func(*outbox.Deliveries, context.Context, uuid.UUID) (outbox.Shown, error), mine func(*delivery) string) {
+	for _, d := range to {
+		shown, err := do(outbox.NewDeliveries(m.db, nil), m.ctx, d.id)
+		refused := ""
+		if p, ok := errors.AsType[*problem.Error](err); ok {
+			refused = p.Code
+		} else if err != nil {
+			r.Fatal(err)
+		}
+		if want := mine(d); refused != want {
+			fail(r, "what is done by hand is refused otherwise", "%s: %q, want %q", d.id, refused, want)
+		}
+		if err == nil && (shown.Status != d.status || shown.AttemptCount != d.attempts || shown.MaxAttempts != d.max) {
+			fail(r, "what was done by hand is shown otherwise", "%+v, want %+v", shown.Delivery, d)
+		}
+		m.steps++
+	}
 }
 
 func (m *machine) becomeDue(r *rapid.T) {

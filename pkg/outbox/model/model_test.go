@@ -53,6 +53,7 @@ type delivery struct {
 	status     outbox.Status
 	reason     string // why it failed
 	attempts   int
+	max        int // attempts
 
 	// Of the queue, while the delivery has work left.
 	retry  bool       // which lane
@@ -122,6 +123,7 @@ func (m *model) replay(of *delivery, now int) *delivery {
 		}
 	}
 	d := m.add(of.event, of.endpoint, generation+1, now)
+	d.max = of.max
 	m.queue = append(m.queue, d)
 	return d
 }
@@ -129,7 +131,7 @@ func (m *model) replay(of *delivery, now int) *delivery {
 func (m *model) add(event uuid.UUID, e *endpoint, generation, now int) *delivery {
 	d := &delivery{
 		id: deliveryID(event, e.id, generation), event: event, endpoint: e, generation: generation,
-		status: outbox.Pending, due: now, when: due,
+		status: outbox.Pending, max: e.maxAttempts, due: now, when: due,
 	}
 	m.all = append(m.all, d)
 	return d
@@ -295,6 +297,50 @@ func (m *model) release(d *delivery, token int64, wait bool) {
 	}
 }
 
+// inFlight: under a lease that lasts.
+func (d *delivery) inFlight() bool { return d.token != 0 && !d.ended }
+
+// retryNow: what failed goes on, in no order, with one more attempt at least; what
+// waits for its time is due. It returns why not, or "".
+func (m *model) retryNow(d *delivery) (refused string) {
+	now := m.tick()
+	switch {
+	case d.status == outbox.Sent:
+		return "already_sent"
+	case d.inFlight():
+		return "in_flight"
+	case d.status == outbox.Failed:
+		d.status, d.reason, d.max = outbox.Retrying, "", max(d.max, d.attempts+1)
+		if d.attempts == 0 {
+			d.status = outbox.Pending
+		}
+		d.retry, d.stream, d.due, d.when, d.token, d.tookOver = d.attempts > 0, nil, now, due, 0, false
+		m.queue = append(m.queue, d)
+	case d.when == turn:
+		return "waits_for_turn"
+	case d.when == later:
+		d.due, d.when = now, due
+	}
+	return ""
+}
+
+// cancel: what waits is given up, and the next of its stream may go. It returns why
+// not, or "".
+func (m *model) cancel(d *delivery) (refused string) {
+	switch {
+	case d.status == outbox.Sent:
+		return "already_sent"
+	case d.status == outbox.Failed:
+		return "already_failed"
+	case d.inFlight():
+		return "in_flight"
+	}
+	d.status, d.reason, d.token = outbox.Failed, outbox.Canceled, 0
+	m.queue = slices.DeleteFunc(m.queue, func(q *delivery) bool { return q == d })
+	m.promote()
+	return ""
+}
+
 // hear: what a group of attempts tells of an endpoint. A success closes the
 // breaker, whatever else failed. So many failures in a row open it, and so does
 // that of a probe; failures while it is open prolong nothing.
@@ -320,7 +366,7 @@ func (m *model) lines() []string {
 	}
 	var lines []string
 	for _, d := range m.all {
-		line := fmt.Sprint(d.id, " ", d.endpoint.id, " ", d.generation, " ", d.status, d.reason, " ", d.attempts, "/", d.endpoint.maxAttempts, " ")
+		line := fmt.Sprint(d.id, " ", d.endpoint.id, " ", d.generation, " ", d.status, d.reason, " ", d.attempts, "/", d.max, " ")
 		if queued[d] {
 			stream := "-"
 			if d.stream != nil {
