@@ -134,3 +134,29 @@ func TestCurlOfTheReadme(t *testing.T) {
 		t.Errorf("want two answers 201, got\n%s", out)
 	}
 }
+
+// TestTourOfTheReadme runs the tour as it stands there. Every call must be answered
+// 2xx, or curl says so, and everything that it publishes must be delivered.
+func TestTourOfTheReadme(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(nil))
+	svc.dispatcher()
+	r := newReceiver(t, nil)
+	script := blocks(t, "bash")[1]
+	if lines := strings.Count(script, "\n"); lines > 45 {
+		t.Errorf("the tour has %d lines", lines)
+	}
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "TOKEN="+svc.token, "URL="+svc.base, "RECEIVER="+r.URL+"/webhook")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+	svc.drained()
+	if all, sent := svc.count(`sonicus.webhook_deliveries`), svc.count(`sonicus.webhook_deliveries WHERE status = 'sent'`); all < 2 || sent != all {
+		t.Errorf("%d of %d deliveries are sent", sent, all)
+	}
+	svc.booksAgree()
+}
