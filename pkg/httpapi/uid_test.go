@@ -210,3 +210,20 @@ func TestRetriesFollowTheScheduleUnlessTheyAreGiven(t *testing.T) {
 		}
 	}
 }
+
+func TestAUIDAndAnIdempotencyKeyGoTogether(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	key := func(k string) map[string]string { return map[string]string{"Idempotency-Key": k} }
+	first := a.put(t, `,"generate_secret":true`, key("one"))
+	again := a.put(t, `,"generate_secret":true`, key("one"))
+	if first.json(t, 201); again.status != 201 || again.body != first.body || again.header.Get("Idempotent-Replayed") != "true" {
+		t.Errorf("%d %s", again.status, again.body)
+	}
+	changed := a.put(t, `,"description":"x"`, key("two"))
+	replayed := a.put(t, `,"description":"x"`, key("two"))
+	if changed.json(t, 200); replayed.status != 200 || replayed.body != changed.body || replayed.header.Get("ETag") != changed.header.Get("ETag") {
+		t.Errorf("%d %s", replayed.status, replayed.body)
+	}
+	a.put(t, `,"description":"y"`, key("two")).problem(t, 422, "idempotency_key_reused")
+}

@@ -33,16 +33,14 @@ func cancel(ctx context.Context, tx *sqlx.Tx, d hold) ([]Lane, error) {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM sonicus.queue WHERE delivery_id = $1`, d.ID); err != nil {
 		return nil, wrap("take out of the queue", err)
 	}
-	low, high := span([]uuid.UUID{d.ID})
-	_, err := tx.ExecContext(ctx, `UPDATE sonicus.deliveries SET status = 'failed', failure_reason = $4 WHERE id = $1 AND id >= $2 AND id < $3`, d.ID, low, high, Canceled)
-	if err != nil {
-		return nil, wrap("give up", err)
-	}
 	over := Result{Claimed: Claimed{Lane: d.lane(), OrganizationID: d.OrganizationID}, Status: Failed}
 	promoted, err := Promote(ctx, tx, []Result{over})
+	if err != nil {
+		return nil, err
+	}
 	var lanes []Lane
 	for _, w := range promoted {
 		lanes = append(lanes, w.Lane)
 	}
-	return lanes, err
+	return lanes, giveUp(ctx, tx, d.EndpointID, []uuid.UUID{d.ID}, Canceled)
 }

@@ -50,35 +50,20 @@ WHERE q.retry = $2 AND q.endpoint_id = $1 AND (q.lease_until IS NULL OR q.lease_
 LIMIT $3
 FOR UPDATE OF q SKIP LOCKED`
 
-const abandon = `
-WITH over AS (
-    UPDATE sonicus.deliveries SET status = 'failed', failure_reason = $4
-    WHERE id = ANY ($1::uuid[]) AND id >= $2 AND id < $3
-    RETURNING event_id
-)
-SELECT count(*) FROM over JOIN sonicus.events v ON v.id = over.event_id AND v.id >= $2 AND v.id < $3 WHERE NOT v.test`
-
 // Abandon ends up to a thousand deliveries of a deserted lane as failed, with the
 // reason [EndpointDeleted], in one short transaction, and returns how many. 0 says
 // that none is left but those in flight, which [Settle] ends. Any number of
 // dispatchers may do this together.
 func Abandon(ctx context.Context, db *sqlx.DB, lane Lane) (int, error) {
 	var ids []uuid.UUID
-	err := postgres.InTx(ctx, db, func(tx *sqlx.Tx, now time.Time) error {
+	err := postgres.InTx(ctx, db, func(tx *sqlx.Tx, _ time.Time) error {
 		if err := tx.SelectContext(ctx, &ids, abandonable, lane.EndpointID, lane.Retry, abandonAtOnce); err != nil || len(ids) == 0 {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sonicus.queue WHERE delivery_id = ANY ($1::uuid[])`, pq.Array(ids)); err != nil {
 			return err
 		}
-		low, high := span(ids)
-		var ordinary int // those that are no tests
-		if err := tx.GetContext(ctx, &ordinary, abandon, pq.Array(ids), low, high, EndpointDeleted); err != nil || ordinary == 0 {
-			return err
-		}
-		ended := Tally{}
-		ended.ended(now, lane.EndpointID, EndpointDeleted, ordinary)
-		return ended.write(ctx, tx, ended.keys())
+		return giveUp(ctx, tx, lane.EndpointID, ids, EndpointDeleted)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("abandon deliveries: %w", err)

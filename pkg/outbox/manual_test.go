@@ -167,6 +167,9 @@ func TestCanceledDeliveryIsNeverSent(t *testing.T) {
 	if left := claim(t, h.db, 2); len(left) != 0 || count(t, h.db, `sonicus.queue`) != 0 {
 		t.Errorf("claimed %+v", left)
 	}
+	if got := total(t, h.db, 0); got.Failed[outbox.Canceled] != 2 || got.Attempts != 0 { // nobody tallies here
+		t.Errorf("counted: %+v", got)
+	}
 	if n := h.trail(t, "delivery.cancel"); n != 2 {
 		t.Errorf("%d entries in the trail", n)
 	}
