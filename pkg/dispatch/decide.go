@@ -4,15 +4,16 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/webhook"
 )
 
 // Failure reasons of a delivery that was given up; the dead-letter queue.
 const (
-	reasonExhausted = "exhausted"       // every attempt failed
-	reasonGone      = "gone"            // the receiver answered 410
-	reasonBlocked   = "blocked_address" // exhausted, and the last attempt was refused by the address guard
+	reasonExhausted = event.Exhausted
+	reasonGone      = "gone" // the receiver answered 410
+	reasonBlocked   = event.BlockedAddress
 )
 
 // maxRetryAfter bounds what a receiver may ask for.

@@ -217,7 +217,10 @@ func (s *settler) settle(ctx context.Context, group []finished) error {
 		if done.health, err = outbox.RecordHealth(ctx, tx, now, outcomes, s.settings.Breaker); err != nil {
 			return err
 		}
-		return s.disable(ctx, tx, now, gone, &done)
+		if err := s.disable(ctx, tx, now, gone, &done); err != nil {
+			return err
+		}
+		return tellOf(ctx, tx, now, results, &done)
 	})
 	if err == nil {
 		s.learned(results, outcomes, done)
@@ -239,18 +242,16 @@ func (s *settler) disable(ctx context.Context, tx *postgres.Tx, now time.Time, g
 		done.disabled = append(done.disabled, disabled...)
 	}
 	for _, d := range done.disabled {
-		ev, err := event.NewEndpointDisabled(postgres.NewID(now), now, event.Endpoint{
-			ID: d.ID, Name: d.Name, URL: d.URL, OrganizationID: d.OrganizationID, DisabledReason: d.Reason,
-			DisabledAt: event.Timestamp(d.At), FailingSince: (*event.Timestamp)(d.FailingSince),
+		ev, err := event.NewEndpointDisabled(postgres.NewID(now), now, event.DisabledEndpoint{
+			Endpoint:       event.Endpoint{ID: d.ID, Name: d.Name, URL: d.URL, OrganizationID: d.OrganizationID},
+			DisabledReason: d.Reason, DisabledAt: event.Timestamp(d.At), FailingSince: (*event.Timestamp)(d.FailingSince),
 		})
 		if err != nil {
 			return err
 		}
-		told, err := outbox.Publish(ctx, tx, ev)
-		if err != nil {
+		if err := tell(ctx, tx, ev, done); err != nil {
 			return err
 		}
-		done.told = append(done.told, told...)
 	}
 	return nil
 }

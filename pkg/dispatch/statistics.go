@@ -50,8 +50,8 @@ func newStatistics(db *postgres.DB, log *slog.Logger) *statistics {
 	return &statistics{db: db, log: log, pending: outbox.Tally{}}
 }
 
-// note counts results that have been recorded, but for the late ones, which say nothing
-// of what became of their deliveries. now is the time of the recording, by the database's clock.
+// note counts results that have been recorded, but for tests and for the late ones, which
+// say nothing of what became of their deliveries. now is the time of the recording, by the database's clock.
 func (s *statistics) note(now time.Time, results []outbox.Result, late []uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +63,7 @@ func (s *statistics) note(now time.Time, results []outbox.Result, late []uuid.UU
 		s.oldest = time.Now()
 	}
 	for _, r := range results {
-		if !ignored[r.DeliveryID] {
+		if !ignored[r.DeliveryID] && !r.Test {
 			s.pending.Add(now, r)
 			s.attempts++
 		}

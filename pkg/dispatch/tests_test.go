@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -113,5 +114,18 @@ func TestTestsHoldUpNoProbe(t *testing.T) {
 	eventually(t, "the breaker to be closed by what is no test", func() bool { return b.count(t, `sonicus.lanes WHERE breaker_state = 'closed'`) == 1 })
 	if took := time.Since(begun); took > 20*time.Second { // a lease lasts 45 seconds
 		t.Errorf("took %v", took)
+	}
+}
+
+func TestTestsAreInNoStatistics(t *testing.T) {
+	t.Parallel()
+	s := newStatistics(nil, slog.New(slog.DiscardHandler))
+	s.note(time.Now(), []outbox.Result{{Claimed: outbox.Claimed{Test: true}, Status: outbox.Failed}}, nil)
+	if len(s.pending) > 0 || s.attempts > 0 {
+		t.Errorf("counted: %+v", s.pending)
+	}
+	s.note(time.Now(), []outbox.Result{{Status: outbox.Sent}}, nil)
+	if len(s.pending) == 0 || s.attempts != 1 {
+		t.Errorf("not counted: %+v", s.pending)
 	}
 }

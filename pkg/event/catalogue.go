@@ -19,7 +19,9 @@ type Definition struct {
 // catalogue is the one list of event types: a type exists because it is here.
 var catalogue = []Definition{
 	{OrganizationCreated, "An organization has been created.", organizationCreated{sampleOrganization, &sampleUser}},
-	{EndpointDisabled, "The service has switched an endpoint off, because its receiver answered 410 or did nothing but fail for days.", endpointDisabled{sampleEndpoint}},
+	{EndpointDisabled, "The service has switched an endpoint off, because its receiver answered 410 or did nothing but fail for days.", endpointDisabled{sampleDisabled}},
+	{EndpointRecovered, "An endpoint whose circuit breaker was open has answered 2xx to an event that is not about the service itself.", endpointRecovered{sampleRecovered}},
+	{DeliveryExhausted, "A delivery was given up, because its attempts are used up. Deliveries of events about the service itself, and of tests, are not told of.", deliveryExhausted{sampleDelivery, sampleEndpoint}},
 }
 
 // Catalogue lists the event types that exist, in alphabetical order.
@@ -64,6 +66,12 @@ var (
 	sampleUser     = User{ID: uuid.MustParse("123e4567-e89b-12d3-a456-426614174001"), Email: "ada@example.com", FullName: "Ada Lovelace"}
 	sampleEndpoint = Endpoint{
 		ID: uuid.MustParse("123e4567-e89b-12d3-a456-426614174002"), Name: "Primary CRM Integration", URL: "https://your-webhook-endpoint.com/webhook",
-		DisabledReason: DisabledFailing, DisabledAt: sampleTime, FailingSince: new(Timestamp(time.Time(sampleTime).AddDate(0, 0, -5))),
+	}
+	sampleFailing   = Timestamp(time.Time(sampleTime).AddDate(0, 0, -5))
+	sampleDisabled  = DisabledEndpoint{sampleEndpoint, DisabledFailing, sampleTime, &sampleFailing}
+	sampleRecovered = RecoveredEndpoint{sampleEndpoint, &sampleFailing, sampleTime}
+	sampleDelivery  = Delivery{
+		ID: uuid.MustParse("019890a1-1d2b-7c55-9a3e-5d7f2b9c1e04"), EventID: uuid.MustParse("550e8400-e29b-41d4-a716-446655440001"), EventType: OrganizationCreated,
+		CreatedAt: sampleFailing, AttemptCount: 10, FailureReason: Exhausted, HTTPStatusCode: new(503), ErrorMessage: new("receiver answered 503"),
 	}
 )

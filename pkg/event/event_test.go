@@ -59,14 +59,14 @@ func TestPayloadOfADisabledEndpoint(t *testing.T) {
 	const head = `{"event_type":"webhook.endpoint.disabled","event_id":"550e8400-e29b-41d4-a716-446655440000","timestamp":"2025-08-07T16:20:52.123456Z",` +
 		`"data":{"endpoint":{"id":"019890a1-1d2b-7c55-9a3e-5d7f2b9c1e04","name":"R&D","url":"https://example.com/hook",`
 	since := event.Timestamp(at.Add(-time.Hour))
-	hook := event.Endpoint{
-		ID: uuid.MustParse("019890a1-1d2b-7c55-9a3e-5d7f2b9c1e04"), Name: "R&D", URL: "https://example.com/hook?token=secret",
+	hook := event.DisabledEndpoint{
+		Endpoint:       event.Endpoint{ID: uuid.MustParse("019890a1-1d2b-7c55-9a3e-5d7f2b9c1e04"), Name: "R&D", URL: "https://example.com/hook?token=secret"},
 		DisabledReason: event.DisabledGone, DisabledAt: event.Timestamp(at),
 	}
 	owned := hook
 	owned.OrganizationID, owned.DisabledReason, owned.FailingSince = &orgID, event.DisabledFailing, &since
 	for name, c := range map[string]struct {
-		endpoint event.Endpoint
+		endpoint event.DisabledEndpoint
 		want     string
 	}{
 		"global, gone":   {hook, head + `"organization_id":null,"disabled_reason":"gone","disabled_at":"2025-08-07T16:20:52.123456Z","failing_since":null}}}`},

@@ -591,7 +591,9 @@ func TestWhatIsSentIsAsDescribed(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	organization := event.Organization{ID: uuid.New(), Name: "A", SubscriptionStatus: "active", CreatedAt: event.Timestamp(now)}
-	endpoint := event.Endpoint{ID: uuid.New(), URL: "https://example.com/?token=x", DisabledReason: event.DisabledGone, DisabledAt: event.Timestamp(now)}
+	endpoint := event.Endpoint{ID: uuid.New(), URL: "https://example.com/?token=x"}
+	disabled := event.DisabledEndpoint{Endpoint: endpoint, DisabledReason: event.DisabledGone, DisabledAt: event.Timestamp(now)}
+	delivery := event.Delivery{ID: uuid.New(), EventID: uuid.New(), EventType: event.OrganizationCreated, AttemptCount: 1, FailureReason: event.BlockedAddress, CreatedAt: event.Timestamp(now)}
 	for name, seal := range map[string]func() (event.Envelope, error){
 		"created": func() (event.Envelope, error) {
 			return event.NewOrganizationCreated(uuid.New(), now, organization, nil)
@@ -599,7 +601,11 @@ func TestWhatIsSentIsAsDescribed(t *testing.T) {
 		"onboarded": func() (event.Envelope, error) {
 			return event.NewOrganizationCreated(uuid.New(), now, organization, &event.User{ID: uuid.New()})
 		},
-		"disabled": func() (event.Envelope, error) { return event.NewEndpointDisabled(uuid.New(), now, endpoint) },
+		"disabled": func() (event.Envelope, error) { return event.NewEndpointDisabled(uuid.New(), now, disabled) },
+		"recovered": func() (event.Envelope, error) {
+			return event.NewEndpointRecovered(uuid.New(), now, event.RecoveredEndpoint{Endpoint: endpoint, RecoveredAt: event.Timestamp(now)})
+		},
+		"exhausted": func() (event.Envelope, error) { return event.NewDeliveryExhausted(uuid.New(), now, delivery, endpoint) },
 	} {
 		for signed, keys := range map[string][][]byte{"signed": {make([]byte, 32), make([]byte, 24)}, "unsigned": nil} {
 			t.Run(name+" "+signed, func(t *testing.T) {

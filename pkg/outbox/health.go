@@ -67,6 +67,8 @@ type Change struct {
 	From, To   BreakerState
 	Until      *time.Time // unless closed
 	Failures   int        // in a row
+
+	FailingSince *time.Time // before it changed
 }
 
 // Health is what [RecordHealth] has found.
@@ -101,7 +103,7 @@ func RecordHealth(ctx context.Context, tx *sqlx.Tx, now time.Time, outcomes []Ou
 		policy := h.policy(p)
 		known[i].breaker = h.after(h.Successes, h.Failed, policy, now)
 		if to := known[i].breaker; to.State != h.State {
-			found.Changes = append(found.Changes, Change{h.EndpointID, h.State, to.State, to.Until, to.Failures})
+			found.Changes = append(found.Changes, Change{h.EndpointID, h.State, to.State, to.Until, to.Failures, h.FailingSince})
 		}
 		if known[i].State != Closed {
 			found.Shut = append(found.Shut, h.EndpointID)

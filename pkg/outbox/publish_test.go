@@ -167,7 +167,7 @@ func TestOperationalEventsGoOnlyWhereTheyAreNamed(t *testing.T) {
 		for about, want := range map[*uuid.UUID]int{&mine: c.mine, nil: c.global} {
 			var told []uuid.UUID
 			inTx(t, db, func(tx *sqlx.Tx, now time.Time) error {
-				ev, err := event.NewEndpointDisabled(postgres.NewID(now), now, event.Endpoint{ID: id, OrganizationID: about})
+				ev, err := event.NewEndpointDisabled(postgres.NewID(now), now, event.DisabledEndpoint{Endpoint: event.Endpoint{ID: id, OrganizationID: about}})
 				if err != nil {
 					return err
 				}
