@@ -146,7 +146,7 @@ func (s *service) books() books {
 		At sql.NullTime `db:"next_attempt_at"`
 	}
 	for query, dest := range map[string]any{
-		`SELECT (to_jsonb(d) - 'next_attempt_at')::text FROM sonicus.webhook_deliveries d
+		`SELECT (to_jsonb(d) - 'next_attempt_at' - 'test')::text FROM sonicus.webhook_deliveries d
 		 UNION ALL SELECT (to_jsonb(a) - 'took_over')::text FROM sonicus.attempts a
 		 UNION ALL SELECT jsonb_build_array(id, is_active, disabled_reason, last_success_at, last_failure_at)::text FROM sonicus.webhook_endpoints
 		 ORDER BY 1`: &b.rows,
