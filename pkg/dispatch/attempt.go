@@ -81,9 +81,13 @@ func result(c outbox.Claimed, r webhook.Result, o outcome, started time.Time) ou
 	c.Payload = nil // has been sent
 	return outbox.Result{
 		Claimed: c, StartedAt: started, Took: r.Took,
+		Trace: outbox.Trace{
+			Clock: r.StartedAt.Unix(), Address: r.Address,
+			DNS: r.Timing.DNS, Connect: r.Timing.Connect, TLS: r.Timing.TLS, FirstByte: r.Timing.FirstByte,
+		},
 		HTTPStatus: r.StatusCode, Reason: string(r.Reason), Error: r.Error,
 		ResponseHeaders: headers(r.Headers), ResponseBody: r.Body, ResponseTruncated: r.Truncated,
-		Status: o.status, FailureReason: o.failureReason, RetryIn: o.retryIn,
+		Status: o.status, FailureReason: o.failureReason, RetryIn: o.retryIn, RetryAfter: o.asked,
 	}
 }
 

@@ -24,6 +24,7 @@ type outcome struct {
 	status        outbox.Status
 	failureReason string        // when failed
 	retryIn       time.Duration // when retrying
+	asked         time.Duration // the same, when the receiver asked for it and the schedule would be shorter
 	gone          bool          // the endpoint wants no more
 }
 
@@ -39,7 +40,10 @@ func decide(r webhook.Result, number, maxAttempts int, delay time.Duration) outc
 	case r.StatusCode == http.StatusGone:
 		return outcome{status: outbox.Failed, failureReason: reasonGone, gone: true}
 	case number < maxAttempts:
-		return outcome{status: outbox.Retrying, retryIn: max(delay, asked(r))}
+		if asked := asked(r); asked > delay {
+			return outcome{status: outbox.Retrying, retryIn: asked, asked: asked}
+		}
+		return outcome{status: outbox.Retrying, retryIn: delay}
 	case r.Reason == webhook.BlockedAddress:
 		return outcome{status: outbox.Failed, failureReason: reasonBlocked}
 	default:

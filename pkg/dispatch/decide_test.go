@@ -79,6 +79,9 @@ func TestRetryAfterDelaysAndNeverAdvances(t *testing.T) {
 		{302, 60 * time.Second, 10 * time.Second, 10 * time.Second},
 	} {
 		got := decide(webhook.Result{StatusCode: c.status, Reason: "unexpected_status", RetryAfter: c.asked}, 1, 2, c.delay)
+		if decided := c.want > c.delay; decided != (got.asked == c.want) || !decided && got.asked != 0 {
+			t.Errorf("%d with Retry-After %s and a schedule of %s: told as asked for: %s", c.status, c.asked, c.delay, got.asked)
+		}
 		if got.retryIn != c.want {
 			t.Errorf("%d with Retry-After %s and a schedule of %s: %s, want %s", c.status, c.asked, c.delay, got.retryIn, c.want)
 		}

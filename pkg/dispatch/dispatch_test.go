@@ -318,4 +318,8 @@ func TestRetriesWaitAsTheEndpointsOwnScheduleSays(t *testing.T) {
 			b.count(t, `sonicus.queue WHERE due_at BETWEEN now() + interval '110 minutes' AND now() + interval '2 hours'`) == 1
 	})
 	stop()
+	if n := b.count(t, `sonicus.attempts WHERE retry_in > 0 AND retry_after IS NULL AND first_byte_ms > 0 AND remote_address = '127.0.0.1'
+		AND dns_ms IS NULL AND tls_ms IS NULL AND abs(webhook_timestamp - extract(epoch FROM started_at)) < 10`); n != 2 {
+		t.Errorf("%d of 2 attempts tell how they went", n)
+	}
 }

@@ -534,6 +534,17 @@ func TestDescribedEventTypesAreTheRealOnes(t *testing.T) {
 	}
 }
 
+func TestDescribedReasonsOfANextAttemptAreTheRealOnes(t *testing.T) {
+	t.Parallel()
+	var listed []string
+	for _, w := range described(t).Components.Schemas["NextAttempt"].Value.Properties["because"].Value.Enum {
+		listed = append(listed, w.(string))
+	}
+	if diff := cmp.Diff(outbox.Becauses(), listed); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
 	t.Parallel()
 	doc := described(t)
@@ -557,7 +568,7 @@ func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
 		endpointsPath: {"active": "true", "organization_id": uuid.NewString(), "event": event.Types()[0], "health": "ok", "uid": "x", "q": "x"},
 		deliveriesPath: {
 			"endpoint_id": uuid.NewString(), "event_id": uuid.NewString(), "organization_id": uuid.NewString(), "event_type": "x", "status": "failed,sent",
-			"failure_reason": "exhausted", "http_status_code": "503", "since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z",
+			"failure_reason": "exhausted", "http_status_code": "503", "test": "true", "since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z",
 		},
 		statsPath:                {"window": "7d", "endpoint_id": uuid.NewString()},
 		statsPath + "/endpoints": {"window": "1h"},

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -24,6 +25,7 @@ type deliveryAnswer struct {
 	AttemptCount   int              `json:"attempt_count"`
 	MaxAttempts    int              `json:"max_attempts"`
 	Generation     int              `json:"generation"`
+	Test           bool             `json:"test"`
 	CreatedAt      event.Timestamp  `json:"created_at"`
 	LastAttemptAt  *event.Timestamp `json:"last_attempt_at"`
 	DeliveredAt    *event.Timestamp `json:"delivered_at"`
@@ -61,6 +63,19 @@ type attemptAnswer struct {
 	ResponseTruncated bool              `json:"response_truncated"`
 	TookOver          bool              `json:"took_over"`
 	Dispatcher        string            `json:"dispatcher"`
+	RemoteAddress     *string           `json:"remote_address"`
+	Timings           timingsAnswer     `json:"timings"`
+	Outcome           outbox.Status     `json:"outcome"`
+	RetryInSeconds    *float64          `json:"retry_in_seconds"`
+	RetryAfterSeconds *float64          `json:"retry_after_seconds"`
+}
+
+// timingsAnswer is how long the steps of an attempt took; null: did not happen.
+type timingsAnswer struct {
+	DNS       *float64 `json:"dns_ms"`
+	Connect   *float64 `json:"connect_ms"`
+	TLS       *float64 `json:"tls_ms"`
+	FirstByte *float64 `json:"first_byte_ms"`
 }
 
 // attemptsAnswer is the body of a list that has only one page.
@@ -72,7 +87,7 @@ func deliveryFilter(p *params) outbox.Filter {
 	return outbox.Filter{
 		EndpointID: p.id("endpoint_id"), EventID: p.id("event_id"), OrganizationID: p.id("organization_id"),
 		EventType: p.text("event_type"), Statuses: severalOf(p, "status", outbox.Statuses()), FailureReason: p.text("failure_reason"),
-		HTTPStatus: p.number("http_status_code", 100, 999), Since: p.instant("since"), Until: p.instant("until"),
+		HTTPStatus: p.number("http_status_code", 100, 999), Test: p.flag("test"), Since: p.instant("since"), Until: p.instant("until"),
 	}
 }
 
@@ -94,7 +109,9 @@ func showAttempts(log outbox.Log) attemptsAnswer {
 			Number: a.Number, StartedAt: event.Timestamp(a.StartedAt), DurationMS: a.DurationMS, HTTPStatusCode: a.HTTPStatus,
 			Reason: a.Reason, ErrorMessage: a.Error, RequestHeaders: requestHeaders(log, a),
 			ResponseHeaders: a.ResponseHeaders, ResponseBody: a.ResponseBody, ResponseTruncated: a.ResponseTruncated,
-			TookOver: a.TookOver, Dispatcher: a.Dispatcher,
+			TookOver: a.TookOver, Dispatcher: a.Dispatcher, RemoteAddress: a.Address,
+			Timings: timingsAnswer{a.DNSMS, a.ConnectMS, a.TLSMS, a.FirstByteMS},
+			Outcome: a.Outcome, RetryInSeconds: a.RetryIn, RetryAfterSeconds: a.RetryAfter,
 		})
 	}
 	return all
@@ -103,10 +120,13 @@ func showAttempts(log outbox.Log) attemptsAnswer {
 // requestHeaders makes the headers of an attempt anew: they follow from what is known
 // of it, and are not stored.
 func requestHeaders(log outbox.Log, a outbox.Logged) map[string]string {
-	shown := map[string]string{}
+	shown, at := map[string]string{}, a.StartedAt
+	if a.Clock != nil {
+		at = time.Unix(*a.Clock, 0)
+	}
 	for name, values := range webhook.Masked(webhook.Request{
 		EventType: log.EventType, EventID: log.EventID, EventTime: event.Timestamp(log.EventTime).String(), DeliveryID: log.DeliveryID, Attempt: a.Number,
-	}, a.StartedAt, log.Names, log.Signed) {
+	}, at, log.Names, log.Signed) {
 		shown[name] = values[0]
 	}
 	return shown
@@ -118,7 +138,7 @@ func showDelivery(d outbox.Delivery) deliveryAnswer {
 	return deliveryAnswer{
 		ID: d.ID, EndpointID: d.EndpointID, EventType: d.EventType, EventID: d.EventID, OrganizationID: d.OrganizationID,
 		Status: d.Status, FailureReason: d.FailureReason, HTTPStatusCode: d.HTTPStatus, ErrorMessage: d.Error,
-		AttemptCount: d.AttemptCount, MaxAttempts: d.MaxAttempts, Generation: d.Generation, CreatedAt: event.Timestamp(d.CreatedAt),
+		AttemptCount: d.AttemptCount, MaxAttempts: d.MaxAttempts, Generation: d.Generation, Test: d.Test, CreatedAt: event.Timestamp(d.CreatedAt),
 		LastAttemptAt: (*event.Timestamp)(d.LastAttemptAt), DeliveredAt: (*event.Timestamp)(d.DeliveredAt), NextAttemptAt: (*event.Timestamp)(d.NextAttemptAt),
 	}
 }

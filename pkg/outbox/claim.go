@@ -20,7 +20,7 @@ import (
 const (
 	claim  = `SELECT * FROM sonicus.claim($1, $2, $3, $4, $5, $6, $7)`
 	load   = `SELECT * FROM sonicus.load($1, $2, $3)`
-	settle = `SELECT * FROM sonicus.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`
+	settle = `SELECT * FROM sonicus.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`
 )
 
 // paceAhead is how many seconds before its time a paced delivery may be claimed;

@@ -44,6 +44,7 @@ type Delivery struct {
 	AttemptCount   int        `db:"attempt_count"`
 	MaxAttempts    int        `db:"max_attempts"`
 	Generation     int        `db:"generation"`
+	Test           bool       `db:"test"` // sent to try the receiver out
 	CreatedAt      time.Time  `db:"created_at"`
 	LastAttemptAt  *time.Time `db:"last_attempt_at"`
 	DeliveredAt    *time.Time `db:"delivered_at"`
@@ -67,13 +68,15 @@ type Shown struct {
 const deliveryColumns = `d.id, d.endpoint_id, d.event_type, d.event_id, d.status, d.failure_reason, d.http_status_code, d.error_message,
 	d.attempt_count, d.max_attempts, d.generation, d.created_at, d.last_attempt_at, d.delivered_at,
 	(SELECT v.organization_id FROM sonicus.events v WHERE v.id = d.event_id) AS organization_id,
+	coalesce((SELECT v.test FROM sonicus.events v WHERE v.id = d.event_id), false) AS test,
 	(SELECT greatest(q.due_at, q.lease_until) FROM sonicus.queue q WHERE q.delivery_id = d.id) AS next_attempt_at`
 
 // shown lies between two bounds of ids, as everything of one delivery does; see span.
 const shown = `
 SELECT ` + deliveryColumns + `, v.payload, a.response_body, coalesce(a.response_headers, 'null') AS response_headers, statement_timestamp() AS now,
        q.delivery_id IS NOT NULL AS queued, q.due_at, q.lease_until,
-       coalesce(e.is_active, false) AS is_active, e.paused_at, e.deleted_at, e.rate_limit, l.breaker_until, l.paced_until
+       coalesce(e.is_active, false) AS is_active, e.paused_at, e.deleted_at, e.rate_limit, e.retry_schedule IS NOT NULL AS own_schedule, l.breaker_until, l.paced_until,
+       a.started_at + a.duration_ms * interval '1 millisecond' AS ended_at, a.webhook_timestamp IS NOT NULL AS traced, a.retry_in, a.retry_after
 FROM sonicus.deliveries d
 JOIN sonicus.events v ON v.id = d.event_id AND v.id >= $2 AND v.id < $3
 LEFT JOIN sonicus.attempts a ON a.delivery_id = d.id AND a.number = d.attempt_count AND a.delivery_id >= $2 AND a.delivery_id < $3

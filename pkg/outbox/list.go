@@ -23,6 +23,7 @@ type Filter struct {
 	Statuses       []Status // any of them; nil: all
 	FailureReason  *string
 	HTTPStatus     *int
+	Test           *bool
 	Since          *time.Time // events from then on, to the millisecond
 	Until          *time.Time // events before then, to the millisecond
 }
@@ -65,6 +66,7 @@ WHERE ($6::uuid IS NULL OR d.event_id = $6)
   AND ($9::text IS NULL OR d.failure_reason = $9)
   AND ($10::integer IS NULL OR d.http_status_code = $10)
   AND ($11::uuid IS NULL OR $11 = (SELECT v.organization_id FROM sonicus.events v WHERE v.id = d.event_id))
+  AND ($12::boolean IS NULL OR $12 = (SELECT v.test FROM sonicus.events v WHERE v.id = d.event_id))
 ORDER BY ` + s.order + ` LIMIT $5`
 }
 
@@ -140,7 +142,7 @@ const sourceArguments = 4
 // arguments are those of a page, of which the first are the source's.
 func (f Filter) arguments(limit int, before uuid.UUID, look int) []any {
 	low, high := f.span(before)
-	return []any{high, low, look, f.EndpointID, limit, f.EventID, f.EventType, f.statuses(), f.FailureReason, f.HTTPStatus, f.OrganizationID}
+	return []any{high, low, look, f.EndpointID, limit, f.EventID, f.EventType, f.statuses(), f.FailureReason, f.HTTPStatus, f.OrganizationID, f.Test}
 }
 
 func (f Filter) statuses() (all pq.StringArray) {

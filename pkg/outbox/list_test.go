@@ -119,6 +119,7 @@ func TestPageOfAListReadsNoMoreThanItMayLookAt(t *testing.T) {
 		"endpoint and status":         {Filter{EndpointID: &one.EndpointID, Statuses: []Status{Failed}}, "_endpoint_id_id_idx"},
 		"event":                       {Filter{EventID: &one.EventID}, "_pkey"},
 		"organization":                {Filter{OrganizationID: &nobody}, "_pkey"},
+		"test":                        {Filter{Test: new(true)}, "_pkey"},
 		"event type":                  {Filter{EventType: new("none")}, "_pkey"},
 		"rare status":                 {Filter{Statuses: []Status{Failed}}, "_pkey"},
 		"status of what waits":        {Filter{Statuses: []Status{Retrying}}, "queue_pkey"},

@@ -27,6 +27,15 @@ type Logged struct {
 	ResponseTruncated bool            `db:"response_truncated"`
 	TookOver          bool            `db:"took_over"`
 	Dispatcher        string          `db:"dispatcher"`
+	Clock             *int64          `db:"webhook_timestamp"` // this and what follows is nil where it was not recorded
+	Address           *string         `db:"remote_address"`
+	DNSMS             *float64        `db:"dns_ms"` // nil: did not happen, as in the next two
+	ConnectMS         *float64        `db:"connect_ms"`
+	TLSMS             *float64        `db:"tls_ms"`
+	FirstByteMS       *float64        `db:"first_byte_ms"`
+	Outcome           Status          `db:"outcome"`     // Sent, Retrying or Failed
+	RetryIn           *float64        `db:"retry_in"`    // seconds, when Retrying
+	RetryAfter        *float64        `db:"retry_after"` // seconds, when the receiver asked for that
 }
 
 // Log is what is known of the attempts of one delivery, the first of them first, and
@@ -49,10 +58,17 @@ JOIN sonicus.events v ON v.id = d.event_id AND v.id >= $2 AND v.id < $3
 LEFT JOIN sonicus.endpoints e ON e.id = d.endpoint_id
 WHERE d.id = $1 AND d.id >= $2 AND d.id < $3`
 
+// logged tells the outcome of attempts that were made before it was recorded from what
+// came after them.
 const logged = `
 SELECT a.number, a.started_at, a.duration_ms, a.http_status_code, a.reason, a.error_message, coalesce(a.response_headers, 'null') AS response_headers, a.response_body,
-       a.response_truncated, a.took_over, a.dispatcher
+       a.response_truncated, a.took_over, a.dispatcher, a.webhook_timestamp, host(a.remote_address) AS remote_address, a.dns_ms, a.connect_ms, a.tls_ms, a.first_byte_ms,
+       a.retry_in, a.retry_after,
+       CASE WHEN a.reason IS NULL THEN 'sent'
+            WHEN a.retry_in IS NOT NULL OR a.webhook_timestamp IS NULL AND (a.number < d.attempt_count OR d.status = 'retrying') THEN 'retrying'
+            ELSE 'failed' END AS outcome
 FROM sonicus.attempts a
+JOIN sonicus.deliveries d ON d.id = $1 AND d.id >= $2 AND d.id < $3
 WHERE a.delivery_id = $1 AND a.delivery_id >= $2 AND a.delivery_id < $3
 ORDER BY a.number`
 

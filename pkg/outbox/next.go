@@ -24,6 +24,8 @@ const (
 	becauseLeaseOver = "lease_ended"
 	becauseFirst     = "first_attempt"
 	becausePostponed = "postponed"
+	becauseRequest   = "requested"
+	becauseAsked     = "retry_after"
 	becauseSchedule  = "schedule"
 )
 
@@ -31,7 +33,7 @@ const (
 func Becauses() []string {
 	return []string{
 		becauseInFlight, becauseDeleted, becauseDisabled, becausePaused, becauseTurn, becauseBreaker, becausePace,
-		becauseLeaseOver, becauseFirst, becausePostponed, becauseSchedule,
+		becauseLeaseOver, becauseFirst, becausePostponed, becauseRequest, becauseAsked, becauseSchedule,
 	}
 }
 
@@ -45,8 +47,15 @@ type waiting struct {
 	PausedAt     *time.Time `db:"paused_at"`
 	DeletedAt    *time.Time `db:"deleted_at"`
 	RateLimit    *int       `db:"rate_limit"`
+	OwnSchedule  bool       `db:"own_schedule"` // of retries
 	BreakerUntil *time.Time `db:"breaker_until"`
 	PacedUntil   *time.Time `db:"paced_until"`
+
+	// Of the last attempt.
+	EndedAt    *time.Time `db:"ended_at"`
+	Traced     bool       `db:"traced"` // what follows was recorded
+	RetryIn    *float64   `db:"retry_in"`
+	RetryAfter *float64   `db:"retry_after"`
 }
 
 // next decides as a claim does. No clock, no I/O.
@@ -93,10 +102,30 @@ func (w waiting) due(d Delivery) *Next {
 		return because(becausePostponed, w.DueAt, "A dispatcher could not begin, and has put it off without spending an attempt; its log says why.")
 	case d.Status == Pending:
 		return because(becauseFirst, w.DueAt, "The first attempt is due.")
-	default:
+	case !w.Traced:
 		return because(becauseSchedule, w.DueAt, fmt.Sprintf("Retry %d of %d, by the schedule.", d.AttemptCount, d.MaxAttempts-1))
+	case w.RetryIn == nil || w.DueAt.Before(w.EndedAt.Add(inSeconds(*w.RetryIn)-accuracy)):
+		return because(becauseRequest, w.DueAt, fmt.Sprintf("Attempt %d was asked for by hand, before its time.", d.AttemptCount+1))
+	case w.RetryAfter != nil:
+		return because(becauseAsked, w.DueAt, fmt.Sprintf("Retry %d of %d: the receiver asked to be left alone for %s after attempt %d (Retry-After), which is longer than the schedule's wait.",
+			d.AttemptCount, d.MaxAttempts-1, inSeconds(*w.RetryAfter), d.AttemptCount))
+	default:
+		return because(becauseSchedule, w.DueAt, fmt.Sprintf("Retry %d of %d: %s after attempt %d, by %s, with its jitter.",
+			d.AttemptCount, d.MaxAttempts-1, inSeconds(*w.RetryIn), d.AttemptCount, w.schedule()))
 	}
 }
+
+func (w waiting) schedule() string {
+	if w.OwnSchedule {
+		return "the endpoint's own schedule"
+	}
+	return "the dispatchers' schedule, whose waits grow exponentially"
+}
+
+// accuracy is that of what is recorded of waits, which may be of a day.
+const accuracy = 100 * time.Millisecond
+
+func inSeconds(s float64) time.Duration { return seconds(s).Round(accuracy) }
 
 func because(code string, at *time.Time, detail string) *Next {
 	n := &Next{Because: code, Detail: detail}

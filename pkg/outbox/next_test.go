@@ -10,7 +10,8 @@ func TestNextAttemptIsExplainedByWhatAClaimLooksAt(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2025, 8, 7, 16, 20, 52, 0, time.UTC)
 	before, after, later := now.Add(-time.Minute), now.Add(time.Minute), now.Add(time.Hour)
-	due := waiting{Now: now, Queued: true, Active: true, DueAt: &before}
+	ended := now.Add(-2 * time.Minute)
+	due := waiting{Now: now, Queued: true, Active: true, DueAt: &before, EndedAt: &ended, Traced: true, RetryIn: new(59.99)}
 	with := func(change func(*waiting)) waiting { w := due; change(&w); return w }
 	told := map[string]bool{}
 	for name, tt := range map[string]struct {
@@ -21,6 +22,10 @@ func TestNextAttemptIsExplainedByWhatAClaimLooksAt(t *testing.T) {
 	}{
 		"due for the first time":         {due, Pending, "first_attempt", &before},
 		"due again":                      {due, Retrying, "schedule", &before},
+		"due before its time":            {with(func(w *waiting) { w.RetryIn = new(3600.0) }), Retrying, "requested", &before},
+		"after it had failed":            {with(func(w *waiting) { w.RetryIn = nil }), Retrying, "requested", &before},
+		"as the receiver asked":          {with(func(w *waiting) { w.RetryAfter = new(60.0) }), Retrying, "retry_after", &before},
+		"of an old version":              {with(func(w *waiting) { w.Traced = false; w.RetryIn = nil; w.EndedAt = nil }), Retrying, "schedule", &before},
 		"later":                          {with(func(w *waiting) { w.DueAt = &after }), Retrying, "schedule", &after},
 		"put off":                        {with(func(w *waiting) { w.DueAt = &after }), Pending, "postponed", &after},
 		"in flight":                      {with(func(w *waiting) { w.LeaseUntil = &after; w.PausedAt = &before }), Pending, "in_flight", &after},

@@ -24,6 +24,7 @@
 package outbox
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,9 +89,17 @@ func (c Claimed) MayStart(now time.Time, timeout time.Duration) bool {
 	return now.Add(timeout + settleMargin).Before(c.leaseEnd)
 }
 
+// Trace tells how one request went.
+type Trace struct {
+	Clock                        int64         // its webhook-timestamp
+	Address                      netip.Addr    // of the receiver; not set: not known
+	DNS, Connect, TLS, FirstByte time.Duration // 0: did not happen
+}
+
 // Result is what became of one attempt.
 type Result struct {
 	Claimed
+	Trace
 
 	StartedAt time.Time     // by the monotonic clock; the database's clock dates it
 	Took      time.Duration // from the start of the request to the end of the answer
@@ -105,4 +114,5 @@ type Result struct {
 	Status        Status        // Sent, Retrying or Failed
 	FailureReason string        // when Failed
 	RetryIn       time.Duration // when Retrying, from the settling on
+	RetryAfter    time.Duration // when Retrying because the receiver asked for that; 0: by the schedule
 }

@@ -49,6 +49,10 @@ type columns struct {
 	statuses, failures, reasons, errors, bodies pq.StringArray
 	headers                                     []*string
 	truncated, tookOver                         pq.BoolArray
+
+	clocks, asked                pq.Int64Array
+	addresses                    pq.StringArray
+	dns, connect, tls, firstByte pq.Float64Array
 }
 
 func (c *columns) add(r Result) {
@@ -66,6 +70,8 @@ func (c *columns) add(r Result) {
 	c.bodies = append(c.bodies, r.ResponseBody)
 	c.truncated = append(c.truncated, r.ResponseTruncated)
 	c.tookOver = append(c.tookOver, r.TookOver)
+	c.addTrace(r.Trace)
+	c.asked = append(c.asked, r.RetryAfter.Milliseconds())
 	var headers *string
 	if r.ResponseHeaders != "" {
 		headers = (*string)(&r.ResponseHeaders)
@@ -73,12 +79,26 @@ func (c *columns) add(r Result) {
 	c.headers = append(c.headers, headers)
 }
 
+func (c *columns) addTrace(t Trace) {
+	c.clocks = append(c.clocks, t.Clock)
+	address := ""
+	if t.Address.IsValid() {
+		address = t.Address.String()
+	}
+	c.addresses = append(c.addresses, address)
+	c.dns = append(c.dns, milliseconds(t.DNS))
+	c.connect = append(c.connect, milliseconds(t.Connect))
+	c.tls = append(c.tls, milliseconds(t.TLS))
+	c.firstByte = append(c.firstByte, milliseconds(t.FirstByte))
+}
+
 // arguments are those of settle, in order.
 func (c *columns) arguments(dispatcher string) []any {
 	low, high := span(c.ids)
 	return []any{
 		pq.Array(c.ids), c.tokens, pq.Array(c.numbers), c.statuses, c.failures, c.retries, c.ages, c.durations, pq.Array(c.httpStatuses),
-		c.reasons, c.errors, pq.Array(c.headers), c.bodies, c.truncated, c.tookOver, dispatcher, low, high,
+		c.reasons, c.errors, pq.Array(c.headers), c.bodies, c.truncated, c.tookOver,
+		c.clocks, c.addresses, c.dns, c.connect, c.tls, c.firstByte, c.asked, dispatcher, low, high,
 	}
 }
 

@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 type attempt struct {
 	context.Context
 	progress
+	stopwatch
 	trace  httptrace.ClientTrace
 	body   bytes.Reader
 	values headerValues
@@ -38,8 +40,10 @@ func (a *attempt) request(r Request, now time.Time) *http.Request {
 	// There is no Got1xxResponse: with it, the transport would stop counting the
 	// bytes of 1xx answers.
 	a.trace.TLSHandshakeStart = a.tlsHandshakeStart
+	a.trace.TLSHandshakeDone = a.tlsHandshakeDone
 	a.trace.GotConn = a.gotConn
 	a.trace.WroteRequest = a.wroteRequest
+	a.trace.GotFirstResponseByte = a.gotFirstByte
 	a.body.Reset(r.Body)
 	req := &http.Request{
 		Method: http.MethodPost, URL: r.Target.url, Host: r.Target.url.Host,
@@ -59,17 +63,39 @@ func (a *attempt) request(r Request, now time.Time) *http.Request {
 
 // Told by the transport. Its trace of a look-up and of a connect costs more than the
 // others, so only a dial sets it up; see dialing.
-func (a *attempt) tlsHandshakeStart()                      { a.reach(handshaking) }
-func (a *attempt) gotConn(httptrace.GotConnInfo)           { a.reach(sending) }
 func (a *attempt) wroteRequest(httptrace.WroteRequestInfo) { a.reach(waiting) }
+func (a *attempt) gotFirstByte()                           { a.answer.Store(a.stopwatch.now()) }
+
+func (a *attempt) tlsHandshakeStart() {
+	a.reach(handshaking)
+	a.tls.begin(a.stopwatch.now())
+}
+
+func (a *attempt) tlsHandshakeDone(_ tls.ConnectionState, err error) {
+	a.tls.end(a.stopwatch.now(), err == nil)
+}
+
+func (a *attempt) gotConn(c httptrace.GotConnInfo) {
+	a.reach(sending)
+	a.got(c)
+}
 
 // dialing wraps the dialler so that it reports to the attempt that caused the dial.
 func dialing(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
 			ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-				DNSStart:     func(httptrace.DNSStartInfo) { a.reach(resolving) },
-				ConnectStart: func(string, string) { a.reach(connecting) },
+				DNSStart: func(httptrace.DNSStartInfo) {
+					a.reach(resolving)
+					a.dns.begin(a.stopwatch.now())
+				},
+				DNSDone: func(i httptrace.DNSDoneInfo) { a.dns.end(a.stopwatch.now(), i.Err == nil) },
+				ConnectStart: func(_, address string) {
+					a.reach(connecting)
+					a.tried.Store(&address)
+					a.connect.begin(a.stopwatch.now())
+				},
+				ConnectDone: func(_, _ string, err error) { a.connect.end(a.stopwatch.now(), err == nil) },
 			})
 		}
 		return dial(ctx, network, address)

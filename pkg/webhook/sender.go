@@ -146,6 +146,7 @@ func (s *Sender) CloseIdle() { s.transport.CloseIdleConnections() }
 func (s *Sender) Send(ctx context.Context, r Request) (result Result) {
 	start := time.Now()
 	a := new(attempt)
+	a.start = start
 	defer func() {
 		if v := recover(); v != nil {
 			// The value may hold anything; its type and the stack cannot.
@@ -153,7 +154,10 @@ func (s *Sender) Send(ctx context.Context, r Request) (result Result) {
 				slog.String("delivery_id", r.DeliveryID.String()), slog.String("stack", string(debug.Stack())))
 			result = Result{Reason: Internal, Error: explain(Internal, 0, a.reached(), 0, nil)}
 		}
-		result.Took = time.Since(start)
+		result.StartedAt, result.Took, result.Timing = start, time.Since(start), a.timing()
+		if s.transport.Proxy == nil { // else it is the proxy's
+			result.Address = a.address()
+		}
 		result.Sent = a.reached() >= sending
 	}()
 	limited, cancel := context.WithTimeout(ctx, timeout(r.Timeout))

@@ -15,6 +15,7 @@
 package webhook
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,7 +41,10 @@ type Result struct {
 	Headers    map[string]string // some response headers by canonical name, at most 8 KiB; nil when there are none
 	Body       string            // the beginning of the response body as text, at most 4 KiB
 	Truncated  bool              // the body was longer than Body shows, or ended badly
+	StartedAt  time.Time         // when it began, by this host's clock: in seconds, the webhook-timestamp
 	Took       time.Duration     // from the call to the end of the body
+	Timing     Timing            // of its steps
+	Address    netip.Addr        // of the receiver, or the last that was tried; not set: none, or through a proxy
 	RetryAfter time.Duration     // what the receiver asked for, at most 24 h; 0: nothing
 	Sent       bool              // bytes of the request may have reached the receiver
 }
