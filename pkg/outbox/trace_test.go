@@ -36,7 +36,7 @@ func TestAttemptsTellHowTheirRequestWentAndWhatCameOfIt(t *testing.T) {
 		r := retrying(c, 90*time.Second)
 		change(&r)
 		settle(t, h.db, r)
-		h.Retry(t.Context(), id) //nolint:errcheck // the last one is sent
+		_, _ = h.Retry(t.Context(), id) // of the last one it is refused: it is sent
 	}
 	log, err := h.Attempts(t.Context(), id)
 	if err != nil {

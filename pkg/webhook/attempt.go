@@ -64,15 +64,15 @@ func (a *attempt) request(r Request, now time.Time) *http.Request {
 // Told by the transport. Its trace of a look-up and of a connect costs more than the
 // others, so only a dial sets it up; see dialing.
 func (a *attempt) wroteRequest(httptrace.WroteRequestInfo) { a.reach(waiting) }
-func (a *attempt) gotFirstByte()                           { a.answer.Store(a.stopwatch.now()) }
+func (a *attempt) gotFirstByte()                           { a.answer.Store(a.now()) }
 
 func (a *attempt) tlsHandshakeStart() {
 	a.reach(handshaking)
-	a.tls.begin(a.stopwatch.now())
+	a.tls.begin(a.now())
 }
 
 func (a *attempt) tlsHandshakeDone(_ tls.ConnectionState, err error) {
-	a.tls.end(a.stopwatch.now(), err == nil)
+	a.tls.end(a.now(), err == nil)
 }
 
 func (a *attempt) gotConn(c httptrace.GotConnInfo) {
@@ -87,15 +87,15 @@ func dialing(dial func(context.Context, string, string) (net.Conn, error)) func(
 			ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 				DNSStart: func(httptrace.DNSStartInfo) {
 					a.reach(resolving)
-					a.dns.begin(a.stopwatch.now())
+					a.dns.begin(a.now())
 				},
-				DNSDone: func(i httptrace.DNSDoneInfo) { a.dns.end(a.stopwatch.now(), i.Err == nil) },
+				DNSDone: func(i httptrace.DNSDoneInfo) { a.dns.end(a.now(), i.Err == nil) },
 				ConnectStart: func(_, address string) {
 					a.reach(connecting)
 					a.tried.Store(&address)
-					a.connect.begin(a.stopwatch.now())
+					a.connect.begin(a.now())
 				},
-				ConnectDone: func(_, _ string, err error) { a.connect.end(a.stopwatch.now(), err == nil) },
+				ConnectDone: func(_, _ string, err error) { a.connect.end(a.now(), err == nil) },
 			})
 		}
 		return dial(ctx, network, address)
