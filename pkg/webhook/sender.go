@@ -59,6 +59,7 @@ type Options struct {
 type Sender struct {
 	guard     *Guard
 	transport *http.Transport
+	proxied   bool
 	log       *slog.Logger
 }
 
@@ -79,7 +80,7 @@ func NewSender(o Options) (*Sender, error) {
 	}
 	switch o.Proxy.Scheme {
 	case "http", "https", "socks5":
-		s.transport.Proxy = http.ProxyURL(o.Proxy)
+		s.transport.Proxy, s.proxied = http.ProxyURL(o.Proxy), true
 		return s, nil
 	}
 	return nil, fmt.Errorf("webhook: proxy scheme %q is not http, https or socks5", o.Proxy.Scheme)
@@ -155,7 +156,7 @@ func (s *Sender) Send(ctx context.Context, r Request) (result Result) {
 			result = Result{Reason: Internal, Error: explain(Internal, 0, a.reached(), 0, nil)}
 		}
 		result.StartedAt, result.Took, result.Timing = start, time.Since(start), a.timing()
-		if s.transport.Proxy == nil { // else it is the proxy's
+		if !s.proxied { // else it is the proxy's
 			result.Address = a.address()
 		}
 		result.Sent = a.reached() >= sending
