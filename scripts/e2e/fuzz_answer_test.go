@@ -24,6 +24,9 @@ type reply struct {
 
 // check compares an answer with the description and returns what is wrong with it.
 func (f *fuzzer) check(q question, got reply) error {
+	if got.status == 0 {
+		return nil // nothing came back, for a reason
+	}
 	if at := bytes.Index(withoutOwn(got), []byte(marker)); at >= 0 {
 		return fmt.Errorf("a secret is in the answer: …%s", got.body[max(0, at-100):])
 	}
@@ -124,12 +127,20 @@ func (f *fuzzer) problem(q question, got reply, schema *openapi3.SchemaRef) erro
 
 var changing = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
-// fits checks a body against its schema. Many problem documents differ by their
-// request_id alone; they are checked once.
+// zero puts 0 in the place of every digit.
+func zero(c rune) rune {
+	if c >= '0' && c <= '9' {
+		return '0'
+	}
+	return c
+}
+
+// fits checks a body against its schema. Bodies that differ by ids and digits alone
+// are checked once: a check takes longer than an answer.
 func (f *fuzzer) fits(q question, got reply, schema *openapi3.SchemaRef) error {
 	sum := fnv.New64a()
 	_, _ = fmt.Fprint(sum, q.op, got.status)
-	_, _ = sum.Write(changing.ReplaceAll(got.body, nil))
+	_, _ = sum.Write(bytes.Map(zero, changing.ReplaceAll(got.body, nil)))
 	if _, known := f.fitting.Load(sum.Sum64()); known {
 		return nil
 	}

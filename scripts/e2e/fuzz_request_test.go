@@ -285,4 +285,9 @@ var foreign = regexp.MustCompile(`(?i)(https?:)?(\\?/){2}[^/\\"?#\s]*\.[a-z][^/\
 
 // local makes sure that no URL in a body names another machine: the api would look
 // its name up.
-func (f *fuzzer) local(body []byte) []byte { return foreign.ReplaceAll(body, []byte(f.receiver)) }
+func (f *fuzzer) local(body []byte) []byte {
+	if !bytes.Contains(body, []byte(`/`)) {
+		return body
+	}
+	return foreign.ReplaceAll(body, []byte(f.receiver))
+}
