@@ -20,6 +20,7 @@ import (
 
 	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 	"github.com/sonicus/webhooks/pkg/signature"
 )
@@ -403,6 +404,14 @@ func TestATestIsTriggeredForAllWhoWantOrganizations(t *testing.T) {
 		t.Errorf("not sent to %v", want)
 	}
 	a.count(t, 4, `sonicus.queue`)
+	for _, d := range a.get(t, deliveriesPath).json(t, 200)["data"].([]any) {
+		if shown := d.(map[string]any); shown["test"] != true || shown["organization_id"] != nil {
+			t.Errorf("shown as %v", shown)
+		}
+	}
+	if broken, err := outbox.Verify(t.Context(), a.db); err != nil || len(broken) > 0 {
+		t.Errorf("the books are broken: %v, %v", broken, err)
+	}
 	a.count(t, 1, `sonicus.audit_log WHERE action = 'webhook.trigger_test' AND object_type = 'event' AND object_id = '`+told["event_id"].(string)+`'
 		AND after::jsonb = '{"event_type": "organization.created", "deliveries": 4}'`)
 }

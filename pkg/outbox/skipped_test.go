@@ -1,12 +1,18 @@
 package outbox_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"github.com/sonicus/webhooks/pkg/event"
+	"github.com/sonicus/webhooks/pkg/outbox"
+	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 )
 
@@ -43,6 +49,41 @@ func TestEventRecordsWhomItPassedOver(t *testing.T) {
 		if !cmp.Equal([]string(got.Inactive), want.inactive) || !cmp.Equal([]string(got.EventType), want.eventType) || got.Filter != nil || got.Fanout != want.fanout {
 			t.Errorf("recorded %+v, want %+v", got, want)
 		}
+	}
+	booksAgree(t, db)
+}
+
+// A test is for everyone who would get the type at all, and records why the others do not.
+func TestTestsPassFiltersAndOrganizations(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	mine := organization(t, db)
+	own := endpoint(t, db, target{Organization: uuid.NullUUID{UUID: mine, Valid: true}, Ordered: true})
+	picky := endpoint(t, db, target{})
+	exec(t, db, `UPDATE sonicus.endpoints SET filter = '{}', filter_clauses = '{filter.x}', filter_paths = '{"$.nothing == 1"}' WHERE id = $1`, picky)
+	deaf := endpoint(t, db, target{Events: `["webhook.*"]`})
+	endpoint(t, db, target{Deleted: true})
+	var reached []uuid.UUID
+	inTx(t, db, func(tx *sqlx.Tx, now time.Time) error {
+		ev, err := event.NewOrganizationTest(postgres.NewID(now), now)
+		if err != nil {
+			return err
+		}
+		reached, err = outbox.Publish(t.Context(), tx, ev)
+		return err
+	})
+	if len(reached) != 2 || !slices.Contains(reached, own) || !slices.Contains(reached, picky) {
+		t.Errorf("reached %v, want %v and %v", reached, own, picky)
+	}
+	if n := count(t, db, `sonicus.events WHERE test AND fanout = 2 AND skipped_event_type = ARRAY[$1::uuid] AND skipped_filter IS NULL AND skipped_inactive IS NULL`, deaf); n != 1 {
+		t.Error("not recorded as it was")
+	}
+	claimed := claim(t, db, 10)
+	if len(claimed) != 2 || !claimed[0].Test || !claimed[1].Test {
+		t.Errorf("claimed %+v", claimed)
+	}
+	if what := publish(t, db, mine, 1)[0]; count(t, db, `sonicus.events WHERE id = $1 AND NOT test AND fanout = 1 AND skipped_filter IS NOT NULL`, what.ID) != 1 {
+		t.Error("what is no test passes the filter, too")
 	}
 	booksAgree(t, db)
 }
