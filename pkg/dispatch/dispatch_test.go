@@ -323,3 +323,13 @@ func TestRetriesWaitAsTheEndpointsOwnScheduleSays(t *testing.T) {
 		t.Errorf("%d of 2 attempts tell how they went", n)
 	}
 }
+
+func TestHintOfARetryLeadsToItsLane(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "http://127.0.0.1:1/")
+	want := outbox.Lane{EndpointID: b.endpoint, Retry: true}
+	b.Heard([]outbox.Lane{want})
+	if asks, _ := b.lanes.asks(time.Now()); len(asks) != 1 || asks[0].Lane != want {
+		t.Errorf("asks %+v", asks)
+	}
+}

@@ -11,6 +11,9 @@
 //	          │        │        │
 //	          └────────┴──────► failed   (failure_reason says why)
 //
+// By hand, what has failed goes back to retrying, or to pending if no attempt was made,
+// and what waits ends as failed; see [Deliveries].
+//
 // In flight is not a status but a lease on the queue row: claiming writes
 // lease_until and a lease token. A lease that ends is simply no lease, so a crash
 // needs no clean-up, and a result is applied only under the token that it was
