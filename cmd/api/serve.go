@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -209,15 +208,9 @@ func newBox(cfg config.Config) (*secret.Box, error) {
 
 // newSender sends tests, as the dispatcher sends events.
 func newSender(cfg config.Config, log *slog.Logger) (*webhook.Sender, error) {
-	options := webhook.Options{Guard: webhook.NewGuard(policy(cfg)), CAFile: cfg.EgressCAFile, Log: log, Idle: maxIdle}
-	if cfg.EgressProxyURL != "" {
-		proxy, err := url.Parse(string(cfg.EgressProxyURL))
-		if err != nil {
-			return nil, fmt.Errorf("SONICUS_EGRESS_PROXY_URL is not a URL") //nolint:err113 // the parser's error would repeat the URL, which may hold a password
-		}
-		options.Proxy = proxy
-	}
-	return webhook.NewSender(options)
+	return webhook.NewSender(webhook.Options{
+		Guard: webhook.NewGuard(policy(cfg)), Proxy: cfg.EgressProxy(), CAFile: cfg.EgressCAFile, Log: log, Idle: maxIdle,
+	})
 }
 
 // egress is what receivers may let in.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"runtime/debug"
 
@@ -144,15 +143,15 @@ func outbound(cfg config.Config, log *slog.Logger) (*webhook.Sender, *secret.Box
 	if err != nil {
 		return nil, nil, err
 	}
-	options := webhook.Options{CAFile: cfg.EgressCAFile, Log: log, Idle: cfg.DispatchConcurrency, IdlePerHost: cfg.DispatchPerEndpoint, Guard: webhook.NewGuard(webhook.Policy{
-		AllowCIDRs: cfg.EgressAllowCIDRs, AllowPorts: cfg.EgressAllowPorts, AllowHTTP: cfg.IsDevelopment(),
-		Own: webhook.OwnAddresses(cfg.HTTPAddr, cfg.AdminAddr),
-	})}
-	if cfg.EgressProxyURL != "" {
+	options := webhook.Options{
+		CAFile: cfg.EgressCAFile, Proxy: cfg.EgressProxy(), Log: log, Idle: cfg.DispatchConcurrency, IdlePerHost: cfg.DispatchPerEndpoint,
+		Guard: webhook.NewGuard(webhook.Policy{
+			AllowCIDRs: cfg.EgressAllowCIDRs, AllowPorts: cfg.EgressAllowPorts, AllowHTTP: cfg.IsDevelopment(),
+			Own: webhook.OwnAddresses(cfg.HTTPAddr, cfg.AdminAddr),
+		}),
+	}
+	if options.Proxy != nil {
 		options.IdlePerHost = options.Idle // the proxy is the one host of plain http
-		if options.Proxy, err = url.Parse(string(cfg.EgressProxyURL)); err != nil {
-			return nil, nil, fmt.Errorf("SONICUS_EGRESS_PROXY_URL is not a URL") //nolint:err113 // the parser's error would repeat the URL, which may hold a password
-		}
 	}
 	sender, err := webhook.NewSender(options)
 	return sender, box, err

@@ -13,6 +13,7 @@ package config
 import (
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/sonicus/webhooks/pkg/secret"
@@ -95,3 +96,15 @@ type Config struct {
 
 // IsDevelopment reports whether SONICUS_ENV is development.
 func (c Config) IsDevelopment() bool { return c.Environment == Development }
+
+// EgressProxy is the proxy of all webhooks, nil for none. It has been checked by Load.
+func (c Config) EgressProxy() *url.URL {
+	if c.EgressProxyURL == "" {
+		return nil
+	}
+	proxy, err := url.Parse(string(c.EgressProxyURL))
+	if err != nil { // cannot be: see checkEgress
+		return &url.URL{}
+	}
+	return proxy
+}

@@ -162,3 +162,13 @@ func TestCommandNeedsOnlyItsOwnSettings(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestProxyIsOnlyTheOneThatIsSet(t *testing.T) {
+	t.Parallel()
+	if got := load(t, config.API, minimal("HTTP_PROXY", "http://other:3128")).EgressProxy(); got != nil {
+		t.Errorf("got %v", got)
+	}
+	if got := load(t, config.Dispatcher, minimal("SONICUS_EGRESS_PROXY_URL", "http://user:word@proxy:3128")).EgressProxy(); got == nil || got.Host != "proxy:3128" || got.User == nil {
+		t.Errorf("got %v", got)
+	}
+}
