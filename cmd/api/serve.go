@@ -170,6 +170,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		Endpoints:     endpoints,
 		Tester:        endpoint.NewTester(endpoints, sender),
 		Deliveries:    outbox.NewDeliveries(db, hinter.HintLanes),
+		Replays:       outbox.NewReplays(db),
 		Keys:          keys,
 		Trail:         access.NewTrail(db),
 		Stats:         outbox.NewReporter(db),

@@ -131,6 +131,11 @@ func metrics(c *dispatch.Counters) []telemetry.Counter {
 			Help:  "Attempts at deliveries whose earlier lease had ended without a result: the receiver may have been sent them before.",
 			Value: func() float64 { return float64(c.DuplicateSends.Load()) },
 		},
+		{
+			Name:  "sonicus_replayed_deliveries_total",
+			Help:  "Deliveries made by replays: the receiver may have been sent their events before. Each names its replay.",
+			Value: func() float64 { return float64(c.ReplayedDeliveries.Load()) },
+		},
 	}
 }
 

@@ -34,14 +34,21 @@ type Change struct {
 	After      any // the same after the write; nil: it is gone
 }
 
+// ActorName is whose writes a context's are, as the audit trail names it.
+func ActorName(ctx context.Context) string { return actorOf(ctx).Name }
+
+func actorOf(ctx context.Context) Actor {
+	if actor, ok := ctx.Value(actorKey{}).(Actor); ok {
+		return actor
+	}
+	return Actor{Principal: Principal{Name: commandLine}}
+}
+
 // Record writes a change into the audit trail, in the transaction of the change
 // itself; now is that transaction's time. The actor is the context's, or the
 // command line when there is none.
 func Record(ctx context.Context, tx *sqlx.Tx, now time.Time, c Change) error {
-	actor, ok := ctx.Value(actorKey{}).(Actor)
-	if !ok {
-		actor.Name = commandLine
-	}
+	actor := actorOf(ctx)
 	before, err := encoded(c.Before)
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ type Counters struct {
 	// DuplicateSends are attempts at deliveries whose earlier lease had ended
 	// without a result: the receiver may have had the request before.
 	DuplicateSends atomic.Int64
+	// ReplayedDeliveries were made by replays: the receiver may have had the event before.
+	ReplayedDeliveries atomic.Int64
 }
 
 // A Dispatcher delivers what the outbox holds. Any number of them work on one
@@ -55,6 +57,7 @@ type Dispatcher struct {
 	endpoints *endpoints
 	settler   *settler
 	stats     *statistics
+	hinter    *outbox.Hinter
 	counters  Counters
 	wake      chan struct{}   // there may be something to claim
 	unknown   atomic.Bool     // a hint named no endpoints
@@ -67,7 +70,7 @@ type Dispatcher struct {
 
 // New makes a dispatcher. It does nothing before Run.
 func New(db *postgres.DB, sender *webhook.Sender, box *secret.Box, settings Settings, log *slog.Logger) *Dispatcher {
-	d := &Dispatcher{db: db, sender: sender, settings: settings, log: log, wake: make(chan struct{}, 1)}
+	d := &Dispatcher{db: db, sender: sender, settings: settings, log: log, hinter: outbox.NewHinter(db, log), wake: make(chan struct{}, 1)}
 	d.lanes = newLanes(settings.Concurrency, settings.PerEndpoint, d.wake)
 	d.endpoints = newEndpoints(db, box, sender, d.lanes)
 	d.stats = newStatistics(db, log)
@@ -104,6 +107,8 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	sweeping := ended(func() { d.sweepLoop(ctx) })
 	clearing := ended(func() { d.staleLoop(ctx) })
 	abandoning := ended(func() { d.abandonLoop(ctx) })
+	replaying := ended(func() { d.replayLoop(ctx) })
+	hinting := ended(func() { d.hinter.Run(ctx) })
 	counting := ended(func() { d.stats.run(ctx) })
 	claiming := ended(func() { d.claimLoop(ctx, sending) })
 
@@ -115,6 +120,8 @@ func (d *Dispatcher) Run(ctx, abort context.Context) error {
 	wait(grace, sweeping)
 	wait(grace, clearing)
 	wait(grace, abandoning)
+	wait(grace, replaying)
+	wait(grace, hinting)
 	wait(grace, counting)
 	for _, c := range d.lanes.stale(time.Now(), -1) { // what waits for its receiver
 		d.giveUpLease(c)

@@ -243,6 +243,9 @@ func is(id string) func(operation) bool {
 	return func(o operation) bool { return o.OperationID == id }
 }
 
+// turnsReplay: a replay that has ended stays as it is.
+func turnsReplay(o operation) bool { return strings.HasPrefix(o.path, replaysPath+"/{id}/") }
+
 // notForAll: the role that an operation needs is not the least.
 func notForAll(o operation) bool { return !strings.Contains(o.Description, "`viewer`") }
 
@@ -267,6 +270,7 @@ func mishaps(viewer string) []mishap {
 		{409, is("rotateSecret"), "", unchanged, unreadable},
 		{409, is("testEndpoint"), "", unchanged, unreadable},
 		{409, is("retryDelivery"), "", unchanged, `UPDATE sonicus.deliveries SET status = 'sent', delivered_at = now()`},
+		{409, turnsReplay, "", unchanged, `UPDATE sonicus.replays SET state = 'done', finished_at = now()`},
 		{409, is("cancelDelivery"), "", unchanged, ""}, // the example is canceled by now
 		{409, takesKey, "", withKey("held"), `INSERT INTO sonicus.idempotency_keys (caller, key, id, created_at) VALUES ('name:bootstrap', 'held', gen_random_uuid(), now())`},
 		{412, takesMatch, "", func(c *call) { c.header = map[string]string{"If-Match": `"0"`} }, ""},

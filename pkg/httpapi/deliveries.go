@@ -26,6 +26,7 @@ type deliveryAnswer struct {
 	MaxAttempts    int              `json:"max_attempts"`
 	Generation     int              `json:"generation"`
 	Test           bool             `json:"test"`
+	ReplayID       *uuid.UUID       `json:"replay_id"`
 	CreatedAt      event.Timestamp  `json:"created_at"`
 	LastAttemptAt  *event.Timestamp `json:"last_attempt_at"`
 	DeliveredAt    *event.Timestamp `json:"delivered_at"`
@@ -138,7 +139,7 @@ func showDelivery(d outbox.Delivery) deliveryAnswer {
 	return deliveryAnswer{
 		ID: d.ID, EndpointID: d.EndpointID, EventType: d.EventType, EventID: d.EventID, OrganizationID: d.OrganizationID,
 		Status: d.Status, FailureReason: d.FailureReason, HTTPStatusCode: d.HTTPStatus, ErrorMessage: d.Error,
-		AttemptCount: d.AttemptCount, MaxAttempts: d.MaxAttempts, Generation: d.Generation, Test: d.Test, CreatedAt: event.Timestamp(d.CreatedAt),
+		AttemptCount: d.AttemptCount, MaxAttempts: d.MaxAttempts, Generation: d.Generation, Test: d.Test, ReplayID: d.ReplayID, CreatedAt: event.Timestamp(d.CreatedAt),
 		LastAttemptAt: (*event.Timestamp)(d.LastAttemptAt), DeliveredAt: (*event.Timestamp)(d.DeliveredAt), NextAttemptAt: (*event.Timestamp)(d.NextAttemptAt),
 	}
 }

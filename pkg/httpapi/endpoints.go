@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 
 	"github.com/google/uuid"
 
@@ -121,7 +122,11 @@ func showPut(put endpoint.Created) created {
 	if put.Existed {
 		body.Message = "Webhook endpoint updated successfully"
 	}
-	return created{location: endpointsPath + "/" + put.ID.String(), body: body, existed: put.Existed}
+	code := http.StatusCreated
+	if put.Existed {
+		code = http.StatusOK
+	}
+	return created{location: endpointsPath + "/" + put.ID.String(), body: body, code: code}
 }
 
 func (s *Server) updateEndpoint(ctx context.Context, of subject, p endpoint.Patch) (endpoint.Endpoint, error) {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -22,14 +23,11 @@ const workTimeout = 20 * time.Second
 type created struct {
 	location string
 	body     any
-	existed  bool // it was there already, and has been changed
+	code     int // the status; 0: 201
 }
 
 func (c created) status() int {
-	if c.existed {
-		return http.StatusOK
-	}
-	return http.StatusCreated
+	return cmp.Or(c.code, http.StatusCreated)
 }
 
 // taking is the handler of a POST: read the body strictly, do the work, answer 201.

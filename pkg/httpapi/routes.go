@@ -15,6 +15,7 @@ const (
 	endpointsPath     = base + "/webhooks/endpoints"
 	testPath          = base + "/webhooks/test"
 	deliveriesPath    = base + "/webhooks/deliveries"
+	replaysPath       = base + "/webhooks/replays"
 	triggerPath       = base + "/webhooks/trigger-test"
 	eventTypesPath    = base + "/webhooks/event-types"
 	egressPath        = base + "/webhooks/egress"
@@ -63,6 +64,12 @@ func (s *Server) routes() []route {
 		{http.MethodGet, deliveriesPath + "/:id/attempts", access.Viewer, byID(s.deliveries.Attempts, showAttempts)},
 		{http.MethodPost, deliveriesPath + "/:id/retry", access.SuperAdmin, accepting(s.deliveries.Retry, showShown)},
 		{http.MethodPost, deliveriesPath + "/:id/cancel", access.SuperAdmin, byID(s.deliveries.Cancel, showShown)},
+		{http.MethodPost, replaysPath, access.SuperAdmin, taking(replayFields, s.replays.Create, showNewReplay)},
+		{http.MethodGet, replaysPath, access.Viewer, listing("replays", s.replays.List, replayItem)},
+		{http.MethodGet, replaysPath + "/:id", access.Viewer, byID(s.replays.Get, showReplay)},
+		{http.MethodPost, replaysPath + "/:id/pause", access.SuperAdmin, byID(s.replays.Pause, showReplay)},
+		{http.MethodPost, replaysPath + "/:id/resume", access.SuperAdmin, byID(s.replays.Resume, showReplay)},
+		{http.MethodPost, replaysPath + "/:id/cancel", access.SuperAdmin, byID(s.replays.Cancel, showReplay)},
 
 		{http.MethodPost, keysPath, access.SuperAdmin, taking(keyFields, s.keys.Create, showNewKey)},
 		{http.MethodGet, keysPath, access.SuperAdmin, listing("api-keys", s.keys.List, keyItem)},

@@ -39,6 +39,7 @@ type Options struct {
 	Endpoints     *endpoint.Store
 	Tester        *endpoint.Tester
 	Deliveries    *outbox.Deliveries
+	Replays       *outbox.Replays
 	Stats         *outbox.Reporter
 	Keys          *access.Keys
 	Trail         *access.Trail
@@ -54,6 +55,7 @@ type Server struct {
 	endpoints     *endpoint.Store
 	tester        *endpoint.Tester
 	deliveries    *outbox.Deliveries
+	replays       *outbox.Replays
 	stats         *outbox.Reporter
 	keys          *access.Keys
 	trail         *access.Trail
@@ -68,7 +70,7 @@ type Server struct {
 // New makes the API, with every route mounted.
 func New(o Options) *Server {
 	s := &Server{
-		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, deliveries: o.Deliveries, stats: o.Stats, keys: o.Keys, trail: o.Trail, answers: o.Answers,
+		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, deliveries: o.Deliveries, replays: o.Replays, stats: o.Stats, keys: o.Keys, trail: o.Trail, answers: o.Answers,
 		limits: limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer},
 		egress: o.Egress, log: o.Log, echo: echo.New(),
 	}

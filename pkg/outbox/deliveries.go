@@ -44,7 +44,8 @@ type Delivery struct {
 	AttemptCount   int        `db:"attempt_count"`
 	MaxAttempts    int        `db:"max_attempts"`
 	Generation     int        `db:"generation"`
-	Test           bool       `db:"test"` // sent to try the receiver out
+	Test           bool       `db:"test"`      // sent to try the receiver out
+	ReplayID       *uuid.UUID `db:"replay_id"` // that made it; nil: publishing did
 	CreatedAt      time.Time  `db:"created_at"`
 	LastAttemptAt  *time.Time `db:"last_attempt_at"`
 	DeliveredAt    *time.Time `db:"delivered_at"`
@@ -66,7 +67,7 @@ type Shown struct {
 // deliveryColumns reads what Delivery holds of d. The subqueries cost something only
 // for rows that are shown.
 const deliveryColumns = `d.id, d.endpoint_id, d.event_type, d.event_id, d.status, d.failure_reason, d.http_status_code, d.error_message,
-	d.attempt_count, d.max_attempts, d.generation, d.created_at, d.last_attempt_at, d.delivered_at,
+	d.attempt_count, d.max_attempts, d.generation, d.replay_id, d.created_at, d.last_attempt_at, d.delivered_at,
 	(SELECT v.organization_id FROM sonicus.events v WHERE v.id = d.event_id) AS organization_id,
 	coalesce((SELECT v.test FROM sonicus.events v WHERE v.id = d.event_id), false) AS test,
 	(SELECT greatest(q.due_at, q.lease_until) FROM sonicus.queue q WHERE q.delivery_id = d.id) AS next_attempt_at`

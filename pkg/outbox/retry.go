@@ -25,8 +25,8 @@ SELECT r.id, r.endpoint_id, clock_timestamp(), r.retry FROM revived r`
 // Retry makes a delivery due now. One that has failed is tried again, in no order
 // with others; one that waits, before its time. One that is due already is left as it
 // is. Problems: NotFound; Conflict for one that is sent (already_sent), in flight
-// (in_flight), behind another one of its stream (waits_for_turn), or to an endpoint
-// that is deleted (endpoint_deleted); Unavailable, with commit_unknown when it cannot be
+// (in_flight), behind another one of its stream (waits_for_turn), replayed since
+// (replayed), or to an endpoint that is deleted (endpoint_deleted); Unavailable, with commit_unknown when it cannot be
 // told whether it was changed.
 func (s *Deliveries) Retry(ctx context.Context, id uuid.UUID) (Shown, error) {
 	return s.write(ctx, id, "retry", retry)
@@ -48,10 +48,22 @@ func retry(ctx context.Context, tx *sqlx.Tx, d hold) ([]Lane, error) {
 		_, err := tx.ExecContext(ctx, `UPDATE sonicus.queue SET due_at = clock_timestamp() WHERE delivery_id = $1`, d.ID)
 		return []Lane{d.lane()}, wrap("hasten", err)
 	default:
+		if replayed, err := succeeded(ctx, tx, d.Delivery); err != nil {
+			return nil, err
+		} else if replayed {
+			return nil, problem.Conflict("replayed", "", "A replay has made a newer delivery of this event to the endpoint: look at that one.")
+		}
 		low, high := span([]uuid.UUID{d.ID})
 		_, err := tx.ExecContext(ctx, revive, d.ID, low, high)
 		return []Lane{{d.EndpointID, d.AttemptCount > 0}}, wrap("revive", err)
 	}
+}
+
+// succeeded says whether there is a delivery of the next generation. Replays lock what
+// they make it of, as those do who act by hand.
+func succeeded(ctx context.Context, tx *sqlx.Tx, d Delivery) (there bool, err error) {
+	err = tx.GetContext(ctx, &there, `SELECT EXISTS (SELECT FROM sonicus.deliveries n WHERE n.id = sonicus.delivery_id($1, $2, $3))`, d.EventID, d.EndpointID, d.Generation+1)
+	return there, wrap("look for a newer delivery", err)
 }
 
 func wrap(what string, err error) error {

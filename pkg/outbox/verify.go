@@ -87,6 +87,16 @@ var invariants = []struct{ rule, query string }{
 		`SELECT d.id FROM sonicus.deliveries d LEFT JOIN sonicus.endpoints e ON e.id = d.endpoint_id
 		 WHERE d.failure_reason = 'endpoint_deleted' AND e.deleted_at IS NULL`,
 	},
+	{
+		"what is not the first generation was made by a replay",
+		`SELECT d.id FROM sonicus.deliveries d LEFT JOIN sonicus.replays r ON r.id = d.replay_id
+		 WHERE (d.generation = 1) <> (d.replay_id IS NULL) OR (d.replay_id IS NOT NULL AND r.id IS NULL)`,
+	},
+	{
+		"a replay has made as many deliveries as it counts",
+		`SELECT r.id FROM sonicus.replays r LEFT JOIN sonicus.deliveries d ON d.replay_id = r.id
+		 GROUP BY r.id, r.created HAVING count(d.id) <> r.created`,
+	},
 }
 
 // Invariants names the rules that [Verify] checks.

@@ -31,6 +31,10 @@ func TestVerifyFindsBrokenBooks(t *testing.T) {
 		{"endpoint that is never sent to", `DELETE FROM sonicus.lanes`, 10},
 		{"given up for an endpoint that is there", `WITH q AS (DELETE FROM sonicus.queue WHERE retry RETURNING delivery_id)
 			UPDATE sonicus.deliveries d SET status = 'failed', failure_reason = 'endpoint_deleted' FROM q WHERE d.id = q.delivery_id`, 11},
+		{"delivery of a replay that never was", `UPDATE sonicus.deliveries SET replay_id = gen_random_uuid() WHERE status = 'sent'`, 12},
+		{"replay that counts what it has not made", `INSERT INTO sonicus.replays
+			(id, mode, since, until, rate_limit, created, position, paced_until, requested_by, created_at, updated_at)
+			VALUES (gen_random_uuid(), 'all', 'epoch', now(), 1, 1, gen_random_uuid(), now(), 'x', now(), now())`, 13},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -54,7 +58,7 @@ func TestVerifyFindsBrokenBooks(t *testing.T) {
 			}
 		})
 	}
-	if len(rules) != 12 {
-		t.Errorf("%d invariants, 12 are tested here", len(rules))
+	if len(rules) != 14 {
+		t.Errorf("%d invariants, 14 are tested here", len(rules))
 	}
 }

@@ -35,6 +35,13 @@ func LockTimeout(err error) bool {
 	return ok && e.Code == "55P03"
 }
 
+// StatementTimeout says whether err is the end of a statement that took longer than
+// statement_timeout lets it.
+func StatementTimeout(err error) bool {
+	e, ok := errors.AsType[*pq.Error](err)
+	return ok && e.Code == "57014"
+}
+
 // Unavailable says whether err comes from the state of the server or the way to
 // it, and not from what was asked: the same call may succeed later, unchanged.
 func Unavailable(err error) bool {

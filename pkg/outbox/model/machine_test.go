@@ -208,9 +208,13 @@ const replay = `
 WITH old AS (
     SELECT n, d.*, sonicus.delivery_id(d.event_id, d.endpoint_id, a.generation) AS next_id, a.generation AS next
     FROM unnest($1::uuid[], $2::integer[]) WITH ORDINALITY AS a (id, generation, n) JOIN sonicus.deliveries d USING (id)
+), asked AS (
+    INSERT INTO sonicus.replays (id, mode, since, until, rate_limit, state, created, position, paced_until, requested_by, created_at, updated_at, finished_at)
+    SELECT gen_random_uuid(), 'all', now() - interval '1 hour', now(), 1, 'done', cardinality($1), sonicus.id_floor(now()), now(), 'model', now(), now(), now()
+    RETURNING id
 ), written AS (
-    INSERT INTO sonicus.deliveries (id, event_id, endpoint_id, event_type, generation, max_attempts, created_at)
-    SELECT next_id, event_id, endpoint_id, event_type, next, max_attempts, now() FROM old
+    INSERT INTO sonicus.deliveries (id, event_id, endpoint_id, event_type, generation, max_attempts, created_at, replay_id)
+    SELECT next_id, event_id, endpoint_id, event_type, next, max_attempts, now(), asked.id FROM old, asked
 )
 INSERT INTO sonicus.queue (delivery_id, endpoint_id, due_at)
 SELECT next_id, endpoint_id, statement_timestamp() - (cardinality($1) - n) * interval '1 microsecond' FROM old`

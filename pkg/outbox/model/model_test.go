@@ -128,6 +128,13 @@ func (m *model) replay(of *delivery, now int) *delivery {
 	return d
 }
 
+// replayed: there is a delivery of the next generation.
+func (m *model) replayed(of *delivery) bool {
+	return slices.ContainsFunc(m.all, func(d *delivery) bool {
+		return d.event == of.event && d.endpoint == of.endpoint && d.generation == of.generation+1
+	})
+}
+
 func (m *model) add(event uuid.UUID, e *endpoint, generation, now int) *delivery {
 	d := &delivery{
 		id: deliveryID(event, e.id, generation), event: event, endpoint: e, generation: generation,
@@ -309,6 +316,8 @@ func (m *model) retryNow(d *delivery) (refused string) {
 		return "already_sent"
 	case d.inFlight():
 		return "in_flight"
+	case d.status == outbox.Failed && m.replayed(d):
+		return "replayed"
 	case d.status == outbox.Failed:
 		d.status, d.reason, d.max = outbox.Retrying, "", max(d.max, d.attempts+1)
 		if d.attempts == 0 {
