@@ -171,8 +171,8 @@ func (f *fuzzer) again(q question, first reply) {
 	f.note(q, got, err)
 }
 
-// keepUp learns what there is now, and keeps collections small that can be: every
-// event is delivered to every endpoint.
+// keepUp learns what there is now, and keeps small what would grow: every event is
+// delivered to every endpoint, and a replay sends all again.
 func (f *fuzzer) keepUp(r *rand.Rand, q question, got reply) {
 	path, _, _ := strings.Cut(q.path, "?")
 	if q.method == http.MethodDelete {
@@ -180,22 +180,31 @@ func (f *fuzzer) keepUp(r *rand.Rand, q question, got reply) {
 		return
 	}
 	f.world.learn(r, path, got.header, got.body)
-	place := strings.TrimSuffix(q.op.path, "/") + "/"
-	for i := range f.operations {
-		o := &f.operations[i]
-		if q.method != http.MethodPost || o.method != http.MethodDelete || !strings.HasPrefix(o.path, place+"{") || strings.Count(o.path[len(place):], "/") > 0 {
-			continue
-		}
-		if old := f.world.crowded(strings.TrimSuffix(o.path, "/"), crowd); old != "" {
-			f.world.forget(old)
-			q := question{op: o, method: http.MethodDelete, path: old, header: http.Header{"Authorization": {"Bearer " + f.svc.token}}}
-			got, err := f.send(q)
-			if err == nil {
-				err = f.check(q, got)
-			}
-			f.note(q, got, err)
-		}
+	if q.method != http.MethodPost {
+		return
 	}
+	place := strings.TrimSuffix(q.op.path, "/") + "/{id}"
+	if old := f.world.crowded(place, crowd); old != "" && f.tidy(http.MethodDelete, place, old) {
+		f.world.forget(old)
+	}
+	if made := got.header.Get("Location"); made != "" && r.IntN(5) > 0 {
+		f.tidy(http.MethodPost, place+"/cancel", made+"/cancel")
+	}
+}
+
+// tidy makes a request if there is an operation for it.
+func (f *fuzzer) tidy(method, template, path string) bool {
+	i := slices.IndexFunc(f.operations, func(o operation) bool { return o.method == method && o.path == template })
+	if i < 0 {
+		return false
+	}
+	q := question{op: &f.operations[i], method: method, path: path, header: http.Header{"Authorization": {"Bearer " + f.svc.token}}}
+	got, err := f.send(q)
+	if err == nil {
+		err = f.check(q, got)
+	}
+	f.note(q, got, err)
+	return true
 }
 
 func (f *fuzzer) send(q question) (reply, error) {
