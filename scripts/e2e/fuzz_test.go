@@ -187,7 +187,7 @@ func (f *fuzzer) keepUp(r *rand.Rand, q question, got reply) {
 	if old := f.world.crowded(place, crowd); old != "" && f.tidy(http.MethodDelete, place, old) {
 		f.world.forget(old)
 	}
-	if made := got.header.Get("Location"); made != "" && r.IntN(5) > 0 {
+	if made := got.header.Get("Location"); made != "" && r.IntN(3) > 0 {
 		f.tidy(http.MethodPost, place+"/cancel", made+"/cancel")
 	}
 }

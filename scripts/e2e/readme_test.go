@@ -153,10 +153,10 @@ func TestTourOfTheReadme(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	t.Logf("%s", out)
+	eventually(t, "the replay to be over", func() bool { return svc.count(`sonicus.replays WHERE state = 'done'`) == 1 })
 	svc.drained()
-	if all, sent := svc.count(`sonicus.webhook_deliveries`), svc.count(`sonicus.webhook_deliveries WHERE status = 'sent'`); all < 2 || sent != all {
-		t.Errorf("%d of %d deliveries are sent", sent, all)
+	if all, sent := svc.count(`sonicus.webhook_deliveries`), svc.count(`sonicus.webhook_deliveries WHERE status = 'sent'`); all < 3 || sent != all || len(r.got()) != all+1 { // and one test
+		t.Errorf("%d of %d deliveries are sent, in %d requests", sent, all, len(r.got()))
 	}
 	svc.booksAgree()
 }
