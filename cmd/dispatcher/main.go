@@ -22,9 +22,16 @@ const usage = `usage: dispatcher [command]
 
   run               deliver webhooks (the default)
   verify [--json]   check the books of the database; exit code 1 when one is broken
+  replay …          send events again; the running dispatchers do it, see below
   config [--json]   show the effective settings, secrets masked
   healthcheck       ask the running dispatcher whether it is alive
   version           print the version
+
+replay --since T [--until T] [--mode failed|missing|all] [--endpoint ID] [--organization ID]
+       [--status S]… [--event-type T]… [--rate N] [--dry-run] [--detach] [--json]
+       T is a time (RFC 3339), or how long ago, such as 24h. The replay is followed until
+       its end; Ctrl-C, or --detach, leaves it to itself. --dry-run only counts.
+replay --cancel ID [--json]
 
 Settings come from the environment; README.md lists them.
 SIGTERM drains within SONICUS_SHUTDOWN_GRACE; a second one stops at once.
@@ -87,6 +94,8 @@ func run(ctx, abort context.Context, args []string, getenv func(string) string, 
 		return deliver(ctx, abort, rest, getenv, stderr)
 	case "verify":
 		return verify(ctx, rest, getenv, stdout)
+	case "replay":
+		return replay(ctx, rest, getenv, stdout)
 	case "config":
 		return showConfig(rest, getenv, stdout)
 	case "healthcheck":
