@@ -33,6 +33,9 @@ func (f *fuzzer) check(q question, got reply) error {
 	if got.header.Get("X-Request-Id") == "" {
 		return ofServer(got)
 	}
+	if err := hasSafeHeaders(q, got.header); err != nil {
+		return err
+	}
 	switch {
 	case got.status >= http.StatusInternalServerError:
 		return fmt.Errorf("status %d", got.status)
@@ -62,6 +65,16 @@ func withoutOwn(got reply) []byte {
 		return got.body
 	}
 	return ownSecret.ReplaceAll(got.body, nil)
+}
+
+// hasSafeHeaders: no browser guesses what an answer is, nobody keeps it, and it does
+// not say what made it.
+func hasSafeHeaders(q question, h http.Header) error {
+	cached := strings.HasPrefix(q.path, "/docs") || strings.HasPrefix(q.path, "/openapi.yaml")
+	if h.Get("X-Content-Type-Options") != "nosniff" || (h.Get("Cache-Control") != "no-store" && !cached) || h.Get("Server") != "" || h.Get("Access-Control-Allow-Origin") != "" {
+		return fmt.Errorf("headers %v", h)
+	}
+	return nil
 }
 
 func (f *fuzzer) content(q question, got reply, described openapi3.Content) error {
