@@ -57,6 +57,7 @@ type Checked struct {
 	breakerFailures        *int
 	breakerMaxOpen         *int
 	metadata               json.RawMessage
+	filter                 json.RawMessage
 	headers                map[string]string
 	generated              bool
 }
@@ -96,7 +97,7 @@ func (s *Store) CheckFields(n New, path string) []problem.Field {
 		CheckRange("timeout_seconds", n.TimeoutSeconds, TimeoutSeconds), CheckRange("max_retries", n.MaxRetries, MaxRetries), checkSchedule(n.RetrySchedule),
 		CheckRange("rate_limit", n.RateLimit, RateLimit), CheckRange("max_concurrency", n.MaxConcurrency, MaxConcurrency),
 		checkOrdering(n.Ordering), CheckRange("breaker_failures", n.BreakerFailures, BreakerFailures),
-		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkMetadata(n.Metadata), checkHeaders(n.Headers), checkAuthentication(n.Authentication, n.Headers), checkSecret(n)))
+		CheckRange("breaker_max_open_seconds", n.BreakerMaxOpenSeconds, BreakerMaxOpenSeconds), checkMetadata(n.Metadata), checkFilter(n.Filter), checkHeaders(n.Headers), checkAuthentication(n.Authentication, n.Headers), checkSecret(n)))
 }
 
 func under(path string, found []problem.Field) []problem.Field {
@@ -122,7 +123,7 @@ func (n New) checked(url string) (Checked, error) {
 		timeout: valueOr(n.TimeoutSeconds, defaultTimeout), retries: n.retries(), schedule: n.RetrySchedule,
 		rate: n.RateLimit, concurrency: n.MaxConcurrency, ordering: valueOr(n.Ordering, OrderingNone),
 		breakerFailures: n.BreakerFailures, breakerMaxOpen: n.BreakerMaxOpenSeconds,
-		metadata: json.RawMessage(noMetadata), headers: n.headers().onto(nil), generated: n.GenerateSecret,
+		metadata: json.RawMessage(noMetadata), filter: n.Filter, headers: n.headers().onto(nil), generated: n.GenerateSecret,
 	}
 	if n.Metadata != nil {
 		c.metadata = n.Metadata

@@ -34,6 +34,7 @@ type New struct {
 	Metadata       json.RawMessage // an object of the caller's own, up to 16 KiB; nil: empty
 	Headers        Headers         // of every request, up to 20; nil: none
 	Authentication *Authentication // at the receiver; nil: none
+	Filter         json.RawMessage // only events whose payload meets it, see package filter; nil: all
 
 	BreakerFailures       *int // failures in a row that open the breaker, 0 (never) to 1,000; nil: the dispatcher's own
 	BreakerMaxOpenSeconds *int // longest time between two probes, 1 to 86,400; nil: the dispatcher's own
@@ -69,6 +70,7 @@ type Endpoint struct {
 	Ordering       string            `db:"ordering" json:"ordering"`
 	Metadata       json.RawMessage   `db:"-" json:"metadata"`                      // an object, without white space
 	Headers        map[string]string `db:"-" json:"headers"`                       // names, with masked values
+	Filter         json.RawMessage   `db:"-" json:"filter"`                        // an object, without white space; nil: all events
 	DisabledReason *string           `db:"disabled_reason" json:"disabled_reason"` // set while it is switched off
 	DisabledAt     *time.Time        `db:"disabled_at" json:"disabled_at"`
 	PausedAt       *time.Time        `db:"paused_at" json:"paused_at"`
@@ -98,7 +100,7 @@ type Created struct {
 const selection = `SELECT e.id, e.uid, e.xmin::text::bigint AS version, e.url, e.events, e.is_active, e.organization_id, e.timeout_seconds, e.max_retries, e.retry_schedule, e.name, e.description,
 	e.secret IS NOT NULL AS secret_set, e.secret_last4,
 	CASE WHEN e.previous_secret_expires_at > now() THEN e.previous_secret_expires_at END AS previous_secret_expires_at, e.created_at, e.updated_at, e.rate_limit, e.max_concurrency, e.ordering,
-	e.breaker_failures, e.breaker_max_open_seconds, e.metadata, e.header_names, e.deleted_at, e.disabled_reason, e.disabled_at, e.paused_at,
+	e.breaker_failures, e.breaker_max_open_seconds, e.metadata, e.filter, e.header_names, e.deleted_at, e.disabled_reason, e.disabled_at, e.paused_at,
 	l.breaker_state, l.breaker_until, l.failing_since, l.last_success_at, l.last_failure_at
 	FROM sonicus.endpoints e JOIN sonicus.lanes l ON l.endpoint_id = e.id`
 
@@ -107,6 +109,7 @@ type row struct {
 	Events        postgres.JSON `db:"events"`
 	RetrySchedule pq.Int64Array `db:"retry_schedule"`
 	Metadata      postgres.JSON `db:"metadata"`
+	Filter        postgres.JSON `db:"filter"`
 	HeaderNames   postgres.JSON `db:"header_names"`
 	DeletedAt     *time.Time    `db:"deleted_at"`
 }
@@ -124,7 +127,7 @@ func (r row) endpoint() (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("header names of endpoint %s: %w", e.ID, err)
 	}
 	e.Headers = mask(names)
-	e.Metadata = compact(json.RawMessage(r.Metadata))
+	e.Metadata, e.Filter = compact(json.RawMessage(r.Metadata)), shownFilter(r.Filter)
 	e.CreatedAt, e.UpdatedAt = e.CreatedAt.UTC(), e.UpdatedAt.UTC()
 	for _, at := range []*time.Time{e.PreviousSecretExpiresAt, e.DisabledAt, e.PausedAt, e.BreakerUntil, e.FailingSince, e.LastSuccessAt, e.LastFailureAt} {
 		if at != nil {

@@ -19,7 +19,8 @@ import (
 // Patch changes settings of an endpoint. Those that Given names, as they are called
 // in JSON, become what they are in New, by the same rules as at the creation: nil is
 // the default. All others stay. Metadata and Headers are merged as RFC 7396
-// has it: null removes a member.
+// has it: null removes a member. A filter is replaced whole, for its parts mean nothing
+// without the others.
 type Patch struct {
 	New
 	Given []string
@@ -40,6 +41,7 @@ var patchable = map[string]func(to *Endpoint, from Endpoint){
 	"max_concurrency": func(to *Endpoint, from Endpoint) { to.MaxConcurrency = from.MaxConcurrency },
 	"ordering":        func(to *Endpoint, from Endpoint) { to.Ordering = from.Ordering },
 	"metadata":        func(to *Endpoint, from Endpoint) { to.Metadata = from.Metadata },
+	"filter":          func(to *Endpoint, from Endpoint) { to.Filter = from.Filter },
 
 	"breaker_failures":         func(to *Endpoint, from Endpoint) { to.BreakerFailures = from.BreakerFailures },
 	"breaker_max_open_seconds": func(to *Endpoint, from Endpoint) { to.BreakerMaxOpenSeconds = from.BreakerMaxOpenSeconds },
@@ -52,17 +54,17 @@ UPDATE sonicus.endpoints e
 SET url = n.url, events = n.events, name = n.name, description = n.description, timeout_seconds = n.timeout_seconds,
     max_retries = n.max_retries, rate_limit = n.rate_limit, max_concurrency = n.max_concurrency, ordering = n.ordering,
     breaker_failures = n.breaker_failures, breaker_max_open_seconds = n.breaker_max_open_seconds, metadata = n.metadata,
-    retry_schedule = n.retry_schedule, updated_at = $15
+    retry_schedule = n.retry_schedule, filter = n.filter, filter_clauses = $17, filter_paths = $18::text[]::jsonpath[], updated_at = $15
 FROM (SELECT $2::text AS url, $3::jsonb AS events, $4::text AS name, $5::text AS description, $6::integer AS timeout_seconds,
              $7::integer AS max_retries, $8::integer AS rate_limit, $9::integer AS max_concurrency, $10::text AS ordering,
              $11::integer AS breaker_failures, $12::integer AS breaker_max_open_seconds, $13::jsonb AS metadata,
-             $14::integer[] AS retry_schedule) n
+             $14::integer[] AS retry_schedule, $16::jsonb AS filter) n
 WHERE e.id = $1
   AND (e.url, e.events, e.name, e.description, e.timeout_seconds, e.max_retries, e.rate_limit, e.max_concurrency, e.ordering,
-       e.breaker_failures, e.breaker_max_open_seconds, e.metadata, e.retry_schedule)
+       e.breaker_failures, e.breaker_max_open_seconds, e.metadata, e.retry_schedule, e.filter)
       IS DISTINCT FROM
       (n.url, n.events, n.name, n.description, n.timeout_seconds, n.max_retries, n.rate_limit, n.max_concurrency, n.ordering,
-       n.breaker_failures, n.breaker_max_open_seconds, n.metadata, n.retry_schedule)`
+       n.breaker_failures, n.breaker_max_open_seconds, n.metadata, n.retry_schedule, n.filter)`
 
 // Update changes settings of an endpoint that has one of the expected versions, and
 // returns it as it is then. Problems: Invalid for bad values, NotFound,
@@ -88,8 +90,10 @@ func (s *Store) apply(ctx context.Context, tx *sqlx.Tx, now time.Time, before En
 	if err != nil {
 		return fmt.Errorf("encode events: %w", err)
 	}
+	filter := compile(e.Filter)
 	_, err = tx.ExecContext(ctx, update, e.ID, e.URL, postgres.JSON(events), e.Name, e.Description, e.TimeoutSeconds, e.MaxRetries,
-		e.RateLimit, e.MaxConcurrency, e.Ordering, e.BreakerFailures, e.BreakerMaxOpenSeconds, postgres.JSON(e.Metadata), pq.Array(e.RetrySchedule), now)
+		e.RateLimit, e.MaxConcurrency, e.Ordering, e.BreakerFailures, e.BreakerMaxOpenSeconds, postgres.JSON(e.Metadata), pq.Array(e.RetrySchedule), now,
+		filter.document, filter.clauses, filter.paths)
 	if err != nil {
 		return fmt.Errorf("update: %w", err)
 	}

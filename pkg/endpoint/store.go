@@ -75,9 +75,9 @@ func (s *Store) register(ctx context.Context, checked Checked) (Created, error) 
 const insert = `
 INSERT INTO sonicus.endpoints (id, uid, url, name, description, organization_id, events, timeout_seconds, max_retries, retry_schedule,
                                rate_limit, max_concurrency, ordering, breaker_failures, breaker_max_open_seconds, metadata, headers, header_names,
-                               secret, secret_last4, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $21)
-RETURNING xmin::text::bigint, metadata`
+                               secret, secret_last4, filter, filter_clauses, filter_paths, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23::text[]::jsonpath[], $24, $24)
+RETURNING xmin::text::bigint, metadata, filter`
 
 // Insert writes a checked endpoint, and its row in the audit trail, in the caller's
 // transaction; now is that transaction's time. An organization that does not exist is a problem of kind
@@ -97,10 +97,11 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 	if err != nil {
 		return Created{}, err
 	}
+	filter := compile(c.filter)
 	var metadata postgres.JSON
 	err = tx.QueryRowxContext(ctx, insert, made.ID, c.uid, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
 		c.timeout, c.retries, pq.Array(c.schedule), c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, postgres.JSON(c.metadata), headers, names,
-		sealed, made.SecretLast4, now).Scan(&made.Version, &metadata)
+		sealed, made.SecretLast4, filter.document, filter.clauses, filter.paths, now).Scan(&made.Version, &metadata, &filter.document)
 	if postgres.Violates(err, "endpoints_organization_id_fkey") {
 		return Created{}, problem.Invalid(wrong("organization_id", "unknown_organization",
 			"name an organization that exists, or leave it out for events of all organizations")...)
@@ -111,7 +112,7 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 	if err != nil {
 		return Created{}, fmt.Errorf("insert endpoint: %w", err)
 	}
-	made.Metadata = compact(json.RawMessage(metadata))
+	made.Metadata, made.Filter = compact(json.RawMessage(metadata)), shownFilter(filter.document)
 	err = access.Record(ctx, tx, now, access.Change{Action: "endpoint.create", ObjectType: "endpoint", ObjectID: made.ID, After: made.kept()})
 	return made, err
 }
@@ -121,7 +122,7 @@ func (c Checked) created(id uuid.UUID, now time.Time) Created {
 		ID: id, UID: c.uid, URL: c.url, Events: c.events, IsActive: true, OrganizationID: c.OrganizationID,
 		TimeoutSeconds: c.timeout, MaxRetries: c.retries, RetrySchedule: c.schedule, Name: c.name, Description: c.description,
 		RateLimit: c.rate, MaxConcurrency: c.concurrency, Ordering: c.ordering,
-		BreakerFailures: c.breakerFailures, BreakerMaxOpenSeconds: c.breakerMaxOpen, Metadata: c.metadata, Headers: mask(slices.Collect(maps.Keys(c.headers))),
+		BreakerFailures: c.breakerFailures, BreakerMaxOpenSeconds: c.breakerMaxOpen, Metadata: c.metadata, Filter: c.filter, Headers: mask(slices.Collect(maps.Keys(c.headers))),
 		CreatedAt: now, UpdatedAt: now, BreakerState: "closed",
 	}}
 	if c.SecretKey != "" {

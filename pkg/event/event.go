@@ -43,6 +43,9 @@ type body struct {
 	Test      bool      `json:"test,omitempty" doc:"true in a test, in which nothing has happened; otherwise left out."`
 }
 
+// Fields names what every payload has at its root, in this order.
+func Fields() []string { return []string{"event_type", "event_id", "timestamp", "data"} }
+
 func seal(eventType string, id uuid.UUID, organization *uuid.UUID, at time.Time, data any) (Envelope, error) {
 	return Envelope{ID: id, Type: eventType, Time: at, OrganizationID: organization}.with(data)
 }

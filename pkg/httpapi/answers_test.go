@@ -141,7 +141,7 @@ func TestEndpointIsRegisteredAsDocumented(t *testing.T) {
 		"id": id, "url": hook, "name": "CRM Integration", "description": "Sends organization data to CRM", "events": []any{"organization.created"},
 		"uid": nil, "retry_schedule": nil,
 		"is_active": true, "organization_id": nil, "timeout_seconds": 10.0, "max_retries": 3.0, "secret_set": true, "secret_last4": "ures", "previous_secret_expires_at": nil,
-		"rate_limit": nil, "max_concurrency": nil, "ordering": "none", "metadata": map[string]any{}, "headers": map[string]any{}, "breaker_failures": nil, "breaker_max_open_seconds": nil,
+		"rate_limit": nil, "max_concurrency": nil, "ordering": "none", "metadata": map[string]any{}, "headers": map[string]any{}, "filter": nil, "breaker_failures": nil, "breaker_max_open_seconds": nil,
 		"created_at": found["created_at"], "updated_at": found["created_at"], "last_success_at": nil, "last_failure_at": nil,
 		"disabled_reason": nil, "disabled_at": nil, "paused_at": nil, "breaker_state": "closed", "breaker_until": nil, "failing_since": nil,
 	}

@@ -30,6 +30,7 @@ type endpointAnswer struct {
 	RateLimit      *int              `json:"rate_limit"`
 	MaxConcurrency *int              `json:"max_concurrency"`
 	Ordering       string            `json:"ordering"`
+	Filter         json.RawMessage   `json:"filter"`
 	Metadata       json.RawMessage   `json:"metadata"`
 	Headers        map[string]string `json:"headers"` // values are masked
 	SecretSet      bool              `json:"secret_set"`
@@ -73,6 +74,7 @@ func endpointFields(f *fields) endpoint.New {
 		RateLimit:      f.integer("rate_limit", endpoint.RateLimit),
 		MaxConcurrency: f.integer("max_concurrency", endpoint.MaxConcurrency),
 		Ordering:       f.optionalText("ordering"),
+		Filter:         f.document("filter"),
 		Metadata:       f.document("metadata"),
 		Headers:        f.secrets("headers"),
 		Authentication: authenticationFields(f.optionalObject("authentication")),
@@ -171,7 +173,7 @@ func showEndpoint(e endpoint.Endpoint) endpointAnswer {
 	return endpointAnswer{
 		version: e.Version, ID: e.ID, URL: e.URL, UID: e.UID, Name: e.Name, Description: e.Description, Events: e.Events, IsActive: e.IsActive,
 		OrganizationID: e.OrganizationID, TimeoutSeconds: e.TimeoutSeconds, MaxRetries: e.MaxRetries, RetrySchedule: e.RetrySchedule,
-		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering, Metadata: e.Metadata, Headers: e.Headers,
+		RateLimit: e.RateLimit, MaxConcurrency: e.MaxConcurrency, Ordering: e.Ordering, Filter: e.Filter, Metadata: e.Metadata, Headers: e.Headers,
 		SecretSet: e.SecretSet, SecretLast4: e.SecretLast4,
 		PreviousSecretExpiresAt: (*event.Timestamp)(e.PreviousSecretExpiresAt),
 		CreatedAt:               event.Timestamp(e.CreatedAt), UpdatedAt: event.Timestamp(e.UpdatedAt),

@@ -81,7 +81,7 @@ func TestPatchChangesWhatItNamesAndNothingElse(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	const all = `"url":"http://127.0.0.1:8801/other","events":["organization.*"],"name":"ERP","description":"R&D <b>","timeout_seconds":3,"max_retries":0,"retry_schedule":[60,86400],
-		"rate_limit":5,"max_concurrency":6,"ordering":"organization","breaker_failures":0,"breaker_max_open_seconds":7,"metadata":{"team":"erp"}`
+		"rate_limit":5,"max_concurrency":6,"ordering":"organization","breaker_failures":0,"breaker_max_open_seconds":7,"filter":{"data.a":{"in":["x",1,null]},"or":[{"event_type":"y"}]},"metadata":{"team":"erp"}`
 	var values map[string]any
 	if err := json.Unmarshal([]byte(`{`+all+`}`), &values); err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestPatchChangesWhatItNamesAndNothingElse(t *testing.T) {
 	_, optional, _ := strings.Cut(all, `"ERP"`)
 	path, _ := a.register(t, optional)
 	reset := a.patch(t, path, `{"description":null,"timeout_seconds":null,"max_retries":null,"retry_schedule":null,"rate_limit":null,"max_concurrency":null,"ordering":null,
-		"breaker_failures":null,"breaker_max_open_seconds":null,"metadata":null}`, nil).json(t, 200)
+		"breaker_failures":null,"breaker_max_open_seconds":null,"filter":null,"metadata":null}`, nil).json(t, 200)
 	fresh, _ := a.register(t, "")
 	want := a.get(t, fresh).json(t, 200)
 	for _, own := range []string{"id", "created_at", "updated_at", "name"} {

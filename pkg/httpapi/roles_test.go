@@ -60,6 +60,7 @@ var matrix = map[string]access.Role{
 	"POST /api/v1/webhooks/replays/:id/resume":          access.SuperAdmin,
 	"POST /api/v1/webhooks/replays/:id/cancel":          access.SuperAdmin,
 	"POST /api/v1/webhooks/deliveries/:id/cancel":       access.SuperAdmin,
+	"POST /api/v1/webhooks/filters/test":                access.Viewer,
 	"POST /api/v1/api-keys":                             access.SuperAdmin,
 	"GET /api/v1/api-keys":                              access.SuperAdmin,
 	"HEAD /api/v1/api-keys":                             access.SuperAdmin,
@@ -110,7 +111,7 @@ func TestEveryRouteRefusesWhoeverMayNot(t *testing.T) {
 func TestNoRouteLetsAViewerWrite(t *testing.T) {
 	t.Parallel()
 	for _, r := range new(Server).routes() {
-		if r.method != http.MethodGet && access.Viewer.Allows(r.role) {
+		if r.method != http.MethodGet && r.path != filterTestPath && access.Viewer.Allows(r.role) {
 			t.Errorf("%s %s", r.method, r.path)
 		}
 	}

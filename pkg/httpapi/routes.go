@@ -20,6 +20,7 @@ const (
 	eventTypesPath    = base + "/webhooks/event-types"
 	egressPath        = base + "/webhooks/egress"
 	statsPath         = base + "/webhooks/stats"
+	filterTestPath    = base + "/webhooks/filters/test"
 	keysPath          = base + "/api-keys"
 	trailPath         = base + "/audit-log"
 )
@@ -52,6 +53,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, endpointsPath + "/:id/resume", access.SuperAdmin, byID(s.endpoints.Resume, showEndpoint)},
 		{http.MethodPost, endpointsPath + "/:id/rotate-secret", access.SuperAdmin, optional(changing(rotationFields, s.rotateSecret, showCreated))},
 		{http.MethodPost, endpointsPath + "/:id/test", access.SuperAdmin, s.testLimits.enforce(optional(trying(endpointTestFields, s.testEndpoint)))},
+		{http.MethodPost, filterTestPath, access.Viewer, changing(trialFields, s.tryFilter, showTried)},
 		{http.MethodPost, testPath, access.SuperAdmin, s.testLimits.enforce(trying(testFields, s.testURL))},
 		{http.MethodPost, triggerPath, access.SuperAdmin, s.testLimits.enforce(s.triggerTest)},
 		{http.MethodGet, eventTypesPath, access.Viewer, s.listEventTypes},
@@ -85,6 +87,7 @@ func (s *Server) routes() []route {
 var notWriting = map[string]string{
 	testPath:                    "sends one request, and keeps nothing of it",
 	endpointsPath + "/:id/test": "sends one request, and keeps nothing of it",
+	filterTestPath:              "only answers a question",
 }
 
 // mount registers the routes; what can be had with GET can be asked for with HEAD, and

@@ -87,3 +87,50 @@ func TestTestsPassFiltersAndOrganizations(t *testing.T) {
 	}
 	booksAgree(t, db)
 }
+
+// filtered stores an endpoint whose filter has one clause.
+func filtered(t *testing.T, db *sqlx.DB, path string) uuid.UUID {
+	t.Helper()
+	id := endpoint(t, db, target{})
+	exec(t, db, `UPDATE sonicus.endpoints SET filter = '{}', filter_clauses = '{filter.or}', filter_paths = ARRAY[$2::text::jsonpath] WHERE id = $1`, id, path)
+	return id
+}
+
+func TestFilterDecidesWhenTheEventIsPublished(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	through := filtered(t, db, `$.data.organization.name == "R&D <Größe>"`)
+	back := filtered(t, db, `$.data.organization.name == "other"`)
+	absurd := filtered(t, db, `$.data.organization.name.double() / 0 > $[*].keyvalue().x`)
+	both := filtered(t, db, `$.event_type == "x"`)
+	exec(t, db, `UPDATE sonicus.endpoints SET events = '["user.*"]' WHERE id = $1`, both)
+	ev := publish(t, db, organization(t, db), 1)[0]
+	exec(t, db, `UPDATE sonicus.endpoints SET filter = NULL, filter_clauses = NULL, filter_paths = NULL`)
+
+	if n := count(t, db, `sonicus.deliveries WHERE endpoint_id = $1`, through); n != 1 {
+		t.Errorf("%d deliveries where the filter is met", n)
+	}
+	if n := count(t, db, `sonicus.events WHERE id = $1 AND fanout = 1 AND skipped_event_type = ARRAY[$2::uuid] AND skipped_inactive IS NULL
+		AND skipped_filter::jsonb = jsonb_build_object($3::text, 'filter.or', $4::text, 'filter.or')`, ev.ID, both, back, absurd); n != 1 {
+		t.Error("who was passed over is not recorded as it was")
+	}
+	booksAgree(t, db)
+}
+
+// json holds what jsonb does not: the event is published all the same.
+func TestPayloadThatNoFilterCanReadIsPublished(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	endpoint(t, db, target{})
+	blind := filtered(t, db, `exists($)`)
+	inTx(t, db, func(tx *sqlx.Tx, now time.Time) error {
+		ev := created(t, organization(t, db), now)
+		ev.Payload = []byte(`{"data":"\u0000"}`)
+		_, err := outbox.Publish(t.Context(), tx, ev)
+		return err
+	})
+	if n := count(t, db, `sonicus.events WHERE fanout = 1 AND skipped_filter ->> $1::text = 'filter.or'`, blind); n != 1 {
+		t.Error("the event was not published, or not recorded")
+	}
+	booksAgree(t, db)
+}
