@@ -74,7 +74,7 @@ func managementIsGuarded(t *testing.T, d *document) {
 	_, all := describedBy(t, svc)
 	tried := 0
 	for _, o := range all {
-		if !strings.HasPrefix(o.path, webhooksPath) || o.method == http.MethodGet {
+		if !strings.HasPrefix(o.path, webhooksPath) || o.method == http.MethodGet || o.path == webhooksPath+"filters/test" { // which writes nothing
 			continue
 		}
 		tried++
