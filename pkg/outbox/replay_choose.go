@@ -69,7 +69,7 @@ const (
     SELECT v.id AS source, v.id AS event_id, e.id AS endpoint_id, v.event_type, 2 AS generation, 1 + e.max_retries AS max_attempts, ` + stream + `
     FROM looked l
     CROSS JOIN LATERAL (SELECT * FROM sonicus.events v WHERE v.id = l.id LIMIT 1) v
-    JOIN sonicus.endpoints e ON e.id = $1
+    JOIN sonicus.endpoints e ON e.id = $1` + matching + `
     WHERE ` + missed + `
       AND NOT EXISTS (SELECT FROM sonicus.deliveries d WHERE d.id = sonicus.delivery_id(v.id, e.id, 1))
       AND NOT EXISTS (SELECT FROM sonicus.deliveries d WHERE d.id = sonicus.delivery_id(v.id, e.id, 2))
