@@ -377,6 +377,9 @@ func (a *api) existing(t *testing.T, path string) string {
 	if collection == deliveriesPath { // which are made by what happens elsewhere
 		return collection + "/" + a.delivery(t) + rest
 	}
+	if collection == eventsPath {
+		return collection + "/" + a.event(t) + rest
+	}
 	for _, o := range operations(t) {
 		if o.method == http.MethodPost && strings.TrimSuffix(o.path, "/") == collection {
 			made := a.do(t, a.examples(t, o)[0])

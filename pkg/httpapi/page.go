@@ -43,6 +43,19 @@ func filtered[F, T any](name string, shape func(*params) F, list func(context.Co
 	}, item)
 }
 
+// about is [filtered] for a list of what belongs to one thing. An id that is no UUID is
+// taken as by [byID].
+func about[F, T any](name string, shape func(*params) F, list func(context.Context, uuid.UUID, F, int, uuid.UUID) ([]T, error),
+	item func(T) (uuid.UUID, any),
+) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id, _ := parseID(c.Param("id"))
+		return filtered(name, shape, func(ctx context.Context, filter F, limit int, before uuid.UUID) ([]T, error) {
+			return list(ctx, id, filter, limit, before)
+		}, item)(c)
+	}
+}
+
 // searched is [filtered] for a list that looks only so far for one page: it may find
 // less than was asked for, or nothing, and returns the id below which there may be more.
 func searched[F, T any](name string, shape func(*params) F, list func(context.Context, F, int, uuid.UUID) ([]T, uuid.UUID, error),

@@ -39,6 +39,8 @@ var matrix = map[string]access.Role{
 	"POST /api/v1/webhooks/endpoints/:id/rotate-secret": access.SuperAdmin,
 	"POST /api/v1/webhooks/endpoints/:id/test":          access.SuperAdmin,
 	"POST /api/v1/webhooks/test":                        access.SuperAdmin,
+	"GET /api/v1/webhooks/events/:id/explain":           access.Viewer,
+	"HEAD /api/v1/webhooks/events/:id/explain":          access.Viewer,
 	"GET /api/v1/webhooks/deliveries":                   access.Viewer,
 	"HEAD /api/v1/webhooks/deliveries":                  access.Viewer,
 	"GET /api/v1/webhooks/deliveries/:id":               access.Viewer,

@@ -14,6 +14,7 @@ const (
 	organizationsPath = base + "/organizations"
 	endpointsPath     = base + "/webhooks/endpoints"
 	testPath          = base + "/webhooks/test"
+	eventsPath        = base + "/webhooks/events"
 	deliveriesPath    = base + "/webhooks/deliveries"
 	replaysPath       = base + "/webhooks/replays"
 	triggerPath       = base + "/webhooks/trigger-test"
@@ -60,6 +61,8 @@ func (s *Server) routes() []route {
 		{http.MethodGet, egressPath, access.Viewer, s.getEgress},
 		{http.MethodGet, statsPath, access.Viewer, asking(statsParams, s.getStats, showStats)},
 		{http.MethodGet, statsPath + "/endpoints", access.Viewer, filtered("stats", windowParam, s.stats.List, statsItem)},
+
+		{http.MethodGet, eventsPath + "/:id/explain", access.Viewer, about("explain", fateFilter, s.deliveries.Explain, fateItem)},
 
 		{http.MethodGet, deliveriesPath, access.Viewer, searched("deliveries", deliveryFilter, s.deliveries.List, deliveryItem)},
 		{http.MethodGet, deliveriesPath + "/:id", access.Viewer, byID(s.deliveries.Get, showShown)},
