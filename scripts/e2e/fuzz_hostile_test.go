@@ -76,8 +76,9 @@ func spoilObject(r *rand.Rand, v map[string]any) any {
 	case 0:
 		delete(v, name)
 	case 1:
-		v[strings.ToUpper(name)] = v[name]
+		value := v[name]
 		delete(v, name)
+		v[pick(r, []string{strings.ToUpper(name), name + ".", unquoted(json.RawMessage(pick(r, hostileTexts)))})] = value
 	case 2:
 		v[name] = nil
 	case 3:

@@ -34,6 +34,9 @@ func (m *maker) value(name string, s *openapi3.Schema, depth int) any {
 	if v, known := m.named(name, s); known {
 		return v
 	}
+	if name == "filter" {
+		return m.filter(0)
+	}
 	whole := joined(s)
 	switch {
 	case whole.Const != nil:
@@ -70,6 +73,35 @@ func (m *maker) named(name string, s *openapi3.Schema) (any, bool) {
 		return m.world.id(m.Rand, name), true
 	}
 	return nil, false
+}
+
+// filter is one of a payload, about fields that there are and with hostile texts.
+func (m *maker) filter(depth int) map[string]any {
+	all := map[string]any{}
+	for range 1 + m.IntN(2) {
+		path := pick(m.Rand, []string{
+			"data.organization.name", "data.organization.max_users", "data.organization.industry", "event_type", "data", "data.endpoint.id", "a.b.c", "data.x'y", `data."x"`, "data.$.a", "data[*]", "data.*", "data.\\", "data.organization.name ?",
+		})
+		switch m.IntN(8) {
+		case 0:
+			all[path] = map[string]any{"exists": m.IntN(2) == 0}
+		case 1:
+			all[path] = map[string]any{"prefix": hostile(m.Rand)}
+		case 2:
+			all[path] = map[string]any{"in": []any{hostile(m.Rand), "Acme", 250}}
+		case 3:
+			if depth < 6 {
+				all["not"] = m.filter(depth + 1)
+			}
+		case 4:
+			if depth < 6 {
+				all[pick(m.Rand, []string{"and", "or"})] = []any{m.filter(depth + 1), m.filter(depth + 1)}
+			}
+		default:
+			all[path] = json.RawMessage(pick(m.Rand, append(slices.Clone(hostileTexts), hostileNumbers...)))
+		}
+	}
+	return all
 }
 
 func takesText(s *openapi3.Schema) bool {
