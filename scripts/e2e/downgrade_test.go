@@ -146,8 +146,8 @@ func (s *service) books() books {
 		At sql.NullTime `db:"next_attempt_at"`
 	}
 	for query, dest := range map[string]any{
-		`SELECT (to_jsonb(d) - 'next_attempt_at' - 'test')::text FROM sonicus.webhook_deliveries d
-		 UNION ALL SELECT (to_jsonb(a) - 'took_over')::text FROM sonicus.attempts a
+		`SELECT (to_jsonb(d) - '{next_attempt_at,test,replay_id}'::text[])::text FROM sonicus.webhook_deliveries d
+		 UNION ALL SELECT (to_jsonb(a) - '{took_over,webhook_timestamp,remote_address,dns_ms,connect_ms,tls_ms,first_byte_ms,retry_in,retry_after}'::text[])::text FROM sonicus.attempts a
 		 UNION ALL SELECT jsonb_build_array(id, is_active, disabled_reason, last_success_at, last_failure_at)::text FROM sonicus.webhook_endpoints
 		 ORDER BY 1`: &b.rows,
 		`SELECT id, next_attempt_at FROM sonicus.webhook_deliveries WHERE status IN ('pending', 'retrying')`: &due,
