@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -50,6 +51,7 @@ func (w *world) learn(r *rand.Rand, path string, h http.Header, body []byte) {
 	for _, d := range seen.Data[:min(5, len(seen.Data))] {
 		found = append(found, collection+"/"+d.ID)
 	}
+	found = append(found, w.named(body)...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, one := range found {
@@ -65,6 +67,21 @@ func (w *world) learn(r *rand.Rand, path string, h http.Header, body []byte) {
 	if seen.NextCursor != nil {
 		w.marks = keep(r, w.marks, *seen.NextCursor)
 	}
+}
+
+var reference = regexp.MustCompile(`"([a-z]+)_id":"([0-9a-f-]{36})"`)
+
+// named are the things that the fields of an answer refer to, such as that of event_id.
+func (w *world) named(body []byte) (found []string) {
+	for _, field := range reference.FindAllSubmatch(body[:min(len(body), 4000)], 3) {
+		for _, place := range w.places {
+			parts := segments(place)
+			if collection := parts[:len(parts)-1]; !slices.ContainsFunc(collection, isParameter) && strings.HasPrefix(collection[len(collection)-1], string(field[1])) {
+				found = append(found, strings.Join(collection, "/")+"/"+string(field[2]))
+			}
+		}
+	}
+	return found
 }
 
 // keep adds a text, in the place of any when there are enough.
