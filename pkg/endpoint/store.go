@@ -81,9 +81,12 @@ RETURNING xmin::text::bigint, metadata, filter`
 
 // Insert writes a checked endpoint, and its row in the audit trail, in the caller's
 // transaction; now is that transaction's time. An organization that does not exist is a problem of kind
-// Invalid, a UID that another endpoint has one of kind Conflict (uid_taken); after them the transaction can
-// only be rolled back.
+// Invalid, a UID that another endpoint has one of kind Conflict (uid_taken), and so are too many endpoints
+// (endpoint_limit); after them the transaction can only be rolled back.
 func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checked) (Created, error) {
+	if err := checkRoom(ctx, tx, c.OrganizationID); err != nil {
+		return Created{}, err
+	}
 	made := c.created(postgres.NewID(now), now)
 	events, err := json.Marshal(c.events)
 	if err != nil {
