@@ -148,6 +148,9 @@ func (f *fuzzer) one(r *rand.Rand, n uint64) {
 		err = errors.Join(f.check(q, got), stays(q, got))
 	}
 	f.note(q, got, err)
+	if got.status == http.StatusNotFound && q.op != nil {
+		f.world.lose(q.op.path, q.path)
+	}
 	if err != nil || got.status/100 != 2 || q.op == nil {
 		return
 	}

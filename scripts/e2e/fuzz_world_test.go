@@ -104,6 +104,15 @@ func (w *world) forget(path string) {
 	}
 }
 
+// lose forgets what a path that was not found is about.
+func (w *world) lose(template, path string) {
+	path, _, _ = strings.Cut(path, "?")
+	if places := placesOf(template); len(places) > 0 {
+		parts := strings.Split(path, "/")
+		w.forget(strings.Join(parts[:min(len(parts), len(segments(places[0])))], "/"))
+	}
+}
+
 // existing makes a path of a template, about something that exists if anything does.
 func (w *world) existing(r *rand.Rand, template string) string {
 	w.mu.Lock()
