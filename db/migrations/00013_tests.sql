@@ -19,10 +19,10 @@ END
 $$;
 -- +goose StatementEnd
 
--- load is that of 00007, and tells a test.
-DROP FUNCTION sonicus.load;
+-- loaded is the load of 00007, and tells a test. That one stays for the dispatchers that
+-- run while this is brought in: a column that they do not know would end their claims.
 -- +goose StatementBegin
-CREATE FUNCTION sonicus.load(deliveries uuid[], low uuid, high uuid)
+CREATE FUNCTION sonicus.loaded(deliveries uuid[], low uuid, high uuid)
     RETURNS TABLE (delivery_id uuid, event_id uuid, event_type text, attempt_count integer, max_attempts integer, payload json, event_time timestamptz, test boolean)
     LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
@@ -37,7 +37,8 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
-COMMENT ON FUNCTION sonicus.load IS 'What an attempt needs of the deliveries, whose ids lie from low to below high.';
+COMMENT ON FUNCTION sonicus.load IS 'The same as loaded for dispatchers that know of no tests yet.';
+COMMENT ON FUNCTION sonicus.loaded IS 'What an attempt needs of the deliveries, whose ids lie from low to below high.';
 
 CREATE OR REPLACE VIEW sonicus.webhook_deliveries AS
 SELECT d.id,
@@ -106,23 +107,7 @@ COMMENT ON COLUMN sonicus.webhook_deliveries.failure_reason IS 'Why it was given
 COMMENT ON COLUMN sonicus.webhook_deliveries.generation IS '1; replays count up.';
 COMMENT ON COLUMN sonicus.webhook_deliveries.next_attempt_at IS 'When it is due, or while it is in flight the end of the lease; NULL when there is nothing left to do, or another has to be done first (ordering).';
 
-DROP FUNCTION sonicus.load;
--- +goose StatementBegin
-CREATE FUNCTION sonicus.load(deliveries uuid[], low uuid, high uuid)
-    RETURNS TABLE (delivery_id uuid, event_id uuid, event_type text, attempt_count integer, max_attempts integer, payload json, event_time timestamptz)
-    LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
-AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT d.id AS delivery_id, d.event_id, d.event_type, d.attempt_count, d.max_attempts, v.payload, v.created_at AS event_time
-    FROM unnest(deliveries) WITH ORDINALITY AS c (id, n)
-    CROSS JOIN LATERAL (SELECT * FROM sonicus.deliveries d WHERE d.id = c.id AND d.id >= low AND d.id < high LIMIT 1) d
-    CROSS JOIN LATERAL (SELECT * FROM sonicus.events v WHERE v.id = d.event_id AND v.id >= low AND v.id < high LIMIT 1) v
-    ORDER BY c.n;
-END
-$$;
--- +goose StatementEnd
+DROP FUNCTION sonicus.loaded;
 COMMENT ON FUNCTION sonicus.load IS 'What an attempt needs of the deliveries, whose ids lie from low to below high.';
 
 ALTER TABLE sonicus.events DROP COLUMN test;

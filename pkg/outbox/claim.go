@@ -19,7 +19,7 @@ import (
 // are kept (db/migrations/00007_statements.sql); what they do is told there.
 const (
 	claim  = `SELECT * FROM sonicus.claim($1, $2, $3, $4, $5, $6, $7)`
-	load   = `SELECT * FROM sonicus.load($1, $2, $3)`
+	load   = `SELECT * FROM sonicus.loaded($1, $2, $3)`
 	settle = `SELECT * FROM sonicus.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`
 )
 
