@@ -175,6 +175,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		Trail:         access.NewTrail(db),
 		Stats:         outbox.NewReporter(db),
 		Answers:       idempotency.NewStore(db, box),
+		Box:           box,
 		Log:           log,
 		RateLimit:     cfg.APIRateLimit,
 		Egress:        egress(cfg),

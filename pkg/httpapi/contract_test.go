@@ -258,6 +258,7 @@ func namesDomain(o operation) bool {
 }
 
 func mishaps(viewer string) []mishap {
+	huge := strings.Repeat(" ", maxBody+1)
 	return []mishap{
 		{400, takesBody, "", withBody("{"), ""},
 		{401, everything, "", func(c *call) { c.key = "" }, ""},
@@ -274,7 +275,8 @@ func mishaps(viewer string) []mishap {
 		{409, is("cancelDelivery"), "", unchanged, ""}, // the example is canceled by now
 		{409, takesKey, "", withKey("held"), `INSERT INTO sonicus.idempotency_keys (caller, key, id, created_at) VALUES ('name:bootstrap', 'held', gen_random_uuid(), now())`},
 		{412, takesMatch, "", func(c *call) { c.header = map[string]string{"If-Match": `"0"`} }, ""},
-		{413, takesBody, "", withBody(strings.Repeat(" ", maxBody+1)), ""},
+		{413, takesBody, "", withBody(huge), ""},
+		{413, takesKey, "", func(c *call) { c.body, c.header = huge, map[string]string{keyHeader: "huge"} }, ""}, // where there is a key, it is part of the request
 		{415, takesBody, "", func(c *call) { c.header = map[string]string{"Content-Type": "text/plain"} }, ""},
 		{422, takesBody, "", withBody(`{"nick":"x"}`), ""},
 		{422, takesKey, "", withKey("two words"), ""},

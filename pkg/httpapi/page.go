@@ -2,8 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/base64"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -66,7 +64,8 @@ func searched[F, T any](name string, shape func(*params) F, list func(context.Co
 		if err != nil {
 			return err
 		}
-		limit, before, filter := p.limit(), p.before(name), shape(p)
+		marks, _ := c.Get(cursorsKey).(cursors) // there are: see observe
+		limit, before, filter := p.limit(), p.before(marks, name), shape(p)
 		if err := p.finish(); err != nil {
 			return err
 		}
@@ -76,11 +75,11 @@ func searched[F, T any](name string, shape func(*params) F, list func(context.Co
 		if err != nil {
 			return err
 		}
-		return sendJSON(c, paged(name, limit, rows, edge, item))
+		return sendJSON(c, paged(marks, name, limit, rows, edge, item))
 	}
 }
 
-func paged[T any](name string, limit int, rows []T, edge uuid.UUID, item func(T) (uuid.UUID, any)) page {
+func paged[T any](marks cursors, name string, limit int, rows []T, edge uuid.UUID, item func(T) (uuid.UUID, any)) page {
 	p := page{Data: []any{}, HasMore: len(rows) > limit || edge != uuid.Nil}
 	var last uuid.UUID
 	for _, row := range rows[:min(limit, len(rows))] {
@@ -91,27 +90,8 @@ func paged[T any](name string, limit int, rows []T, edge uuid.UUID, item func(T)
 		last = edge
 	}
 	if p.HasMore {
-		next := cursor(name, last)
+		next := marks.of(name, last)
 		p.NextCursor = &next
 	}
 	return p
-}
-
-// cursor says where the next page of a list begins. It is not signed: it holds
-// only an id that its holder has just been shown, and grants nothing.
-func cursor(name string, last uuid.UUID) string {
-	return base64.RawURLEncoding.EncodeToString(append([]byte(name+":"), last[:]...))
-}
-
-func parseCursor(name, s string) (uuid.UUID, bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil {
-		return uuid.Nil, false
-	}
-	raw, ok := strings.CutPrefix(string(b), name+":")
-	if !ok {
-		return uuid.Nil, false
-	}
-	id, err := uuid.FromBytes([]byte(raw))
-	return id, err == nil && id.Version() == 7
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/sonicus/webhooks/pkg/secret"
 )
 
 // collections are the lists, with a body that adds one row.
@@ -147,8 +149,14 @@ func TestEmptyListIsAnArray(t *testing.T) {
 
 func TestQueryIsReadStrictly(t *testing.T) {
 	t.Parallel()
+	a := newAPI(t)
 	v7 := uuid.Must(uuid.NewV7())
-	good := cursor("organizations", v7)
+	good := a.cursors.of("organizations", v7)
+	coded, err := base64.RawURLEncoding.DecodeString(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	coded[15]++ // of the id, which the code is no longer of
 	tests := map[string]struct{ query, code, fields string }{
 		"nothing":               {"", "", ""},
 		"lowest limit":          {"limit=1", "", ""},
@@ -165,9 +173,10 @@ func TestQueryIsReadStrictly(t *testing.T) {
 		"empty cursor":          {"cursor=", "invalid_cursor", "cursor"},
 		"cursor of nothing":     {"cursor=abc", "invalid_cursor", "cursor"},
 		"bare id":               {"cursor=" + v7.String(), "invalid_cursor", "cursor"},
-		"cursor of another":     {"cursor=" + cursor("endpoints", v7), "invalid_cursor", "cursor"},
-		"cursor of the nil id":  {"cursor=" + cursor("organizations", uuid.Nil), "invalid_cursor", "cursor"},
-		"cursor of a random id": {"cursor=" + cursor("organizations", uuid.New()), "invalid_cursor", "cursor"},
+		"cursor of another":     {"cursor=" + a.cursors.of("endpoints", v7), "invalid_cursor", "cursor"},
+		"cursor of another id":  {"cursor=" + base64.RawURLEncoding.EncodeToString(coded), "invalid_cursor", "cursor"},
+		"cursor without a code": {"cursor=" + base64.RawURLEncoding.EncodeToString(v7[:]), "invalid_cursor", "cursor"},
+		"cursor of before":      {"cursor=" + base64.RawURLEncoding.EncodeToString(append([]byte("organizations:"), v7[:]...)), "invalid_cursor", "cursor"},
 		"cursor cut short":      {"cursor=" + good[:len(good)-2], "invalid_cursor", "cursor"},
 		"longer cursor":         {"cursor=" + good + "AAAA", "invalid_cursor", "cursor"},
 		"padded cursor":         {"cursor=" + good + "=", "invalid_cursor", "cursor"},
@@ -180,7 +189,6 @@ func TestQueryIsReadStrictly(t *testing.T) {
 		"semicolon":             {"limit=1;cursor=x", "invalid_query", "query"},
 		"all at once":           {"limit=0&cursor=x&sort=name", "validation_failed", "cursor limit sort"},
 	}
-	a := newAPI(t)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -197,14 +205,19 @@ func TestQueryIsReadStrictly(t *testing.T) {
 }
 
 func FuzzCursor(f *testing.F) {
-	good := cursor("endpoints", uuid.MustParse("0198851c-0f57-7c53-9d3c-3a5f1f6f0c11"))
+	box, err := secret.NewBox([]secret.Key{{ID: "test", Bytes: make([]byte, 32)}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	marks := cursors{box}
+	good := marks.of("endpoints", uuid.MustParse("0198851c-0f57-7c53-9d3c-3a5f1f6f0c11"))
 	f.Add(good)
 	f.Add(good[:len(good)-1] + "F") // differs only in bits that hold nothing
 	f.Add("")
 	f.Add("ZW5kcG9pbnRzOg")
 	f.Fuzz(func(t *testing.T, s string) {
-		if id, ok := parseCursor("endpoints", s); ok && cursor("endpoints", id) != s {
-			t.Errorf("%q and %q are the same cursor", s, cursor("endpoints", id))
+		if id, ok := marks.open("endpoints", s); ok && marks.of("endpoints", id) != s {
+			t.Errorf("%q and %q are the same cursor", s, marks.of("endpoints", id))
 		}
 	})
 }

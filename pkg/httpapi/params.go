@@ -78,12 +78,12 @@ func (p *params) limit() int {
 
 // before is the id that a page of the list of this name begins below, uuid.Nil on
 // the first page.
-func (p *params) before(list string) uuid.UUID {
+func (p *params) before(marks cursors, list string) uuid.UUID {
 	s := p.take("cursor")
 	if s == nil {
 		return uuid.Nil
 	}
-	id, ok := parseCursor(list, *s)
+	id, ok := marks.open(list, *s)
 	if !ok {
 		p.wrong.add("cursor", "invalid_cursor", "use the next_cursor of an earlier page of this list")
 	}

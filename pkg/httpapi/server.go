@@ -21,6 +21,7 @@ import (
 	"github.com/sonicus/webhooks/pkg/idempotency"
 	"github.com/sonicus/webhooks/pkg/organization"
 	"github.com/sonicus/webhooks/pkg/outbox"
+	"github.com/sonicus/webhooks/pkg/secret"
 )
 
 // Limits of a connection. A client that sends a byte now and then holds one
@@ -44,6 +45,7 @@ type Options struct {
 	Keys          *access.Keys
 	Trail         *access.Trail
 	Answers       *idempotency.Store
+	Box           *secret.Box // makes cursors
 	Log           *slog.Logger
 	RateLimit     int    // requests per second and caller; 0: no limit
 	Egress        Egress // shown as it is
@@ -60,6 +62,7 @@ type Server struct {
 	keys          *access.Keys
 	trail         *access.Trail
 	answers       *idempotency.Store
+	cursors       cursors
 	limits        limits // of all requests
 	testLimits    limits // of those that send a test, beside
 	egress        Egress
@@ -71,7 +74,8 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, deliveries: o.Deliveries, replays: o.Replays, stats: o.Stats, keys: o.Keys, trail: o.Trail, answers: o.Answers,
-		limits: limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer},
+		cursors: cursors{o.Box},
+		limits:  limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer},
 		egress: o.Egress, log: o.Log, echo: echo.New(),
 	}
 	s.echo.Logger.SetOutput(io.Discard) // requests are logged by observe

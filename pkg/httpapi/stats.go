@@ -59,7 +59,11 @@ func windowParam(p *params) outbox.Window {
 }
 
 func statsParams(p *params) statsQuestion {
-	return statsQuestion{window: windowParam(p), endpoint: p.id("endpoint_id")}
+	q := statsQuestion{window: windowParam(p), endpoint: p.id("endpoint_id")}
+	if q.endpoint != nil && *q.endpoint == uuid.Nil { // under which the totals are kept
+		p.wrong.add("endpoint_id", "invalid_uuid", "no endpoint has the nil UUID: leave it out for all endpoints together")
+	}
+	return q
 }
 
 func (s *Server) getStats(ctx context.Context, q statsQuestion) (outbox.Statistics, error) {

@@ -72,7 +72,7 @@ func TestTrailFiltersAreReadStrictly(t *testing.T) {
 		"not UTF-8":         {"object_type=%ff", "invalid_value", "object_type"},
 		"no time":           {"since=yesterday", "invalid_timestamp", "since"},
 		"plus as a space":   {"until=2025-01-01T00:00:00+02:00", "invalid_timestamp", "until"},
-		"cursor of another": {"cursor=" + cursor("api-keys", [16]byte{6: 0x70}), "invalid_cursor", "cursor"},
+		"cursor of another": {"cursor=" + a.cursors.of("api-keys", [16]byte{6: 0x70}), "invalid_cursor", "cursor"},
 		"all at once":       {"limit=0&since=x&actor=&sort=at", "validation_failed", "actor limit since sort"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,11 +26,12 @@ var (
 
 const version = "v1"
 
-// Box seals and opens with AES-256-GCM. It is safe for concurrent use. Nonces are
+// Box seals and opens with AES-256-GCM, and knows again what it has given a code. It is safe for concurrent use. Nonces are
 // random, so one key may seal up to 2^32 values (NIST SP 800-38D).
 type Box struct {
 	primary string
 	aeads   map[string]cipher.AEAD
+	macKeys map[string][]byte
 }
 
 // NewBox makes a Box that seals with the first key and opens with all of them.
@@ -39,7 +40,7 @@ func NewBox(keys []Key) (*Box, error) {
 	if len(keys) == 0 {
 		return nil, errNoKeys
 	}
-	b := &Box{primary: keys[0].ID, aeads: make(map[string]cipher.AEAD, len(keys))}
+	b := &Box{primary: keys[0].ID, aeads: make(map[string]cipher.AEAD, len(keys)), macKeys: make(map[string][]byte, len(keys))}
 	for i, k := range keys {
 		if err := b.add(k); err != nil {
 			return nil, fmt.Errorf("encryption key %d: %w", i+1, err)
@@ -59,7 +60,10 @@ func (b *Box) add(k Key) error {
 	if err != nil {
 		return err
 	}
-	b.aeads[k.ID], err = cipher.NewGCM(block)
+	if b.aeads[k.ID], err = cipher.NewGCM(block); err != nil {
+		return err
+	}
+	b.macKeys[k.ID], err = macKey(k)
 	return err
 }
 
