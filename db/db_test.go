@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jmoiron/sqlx"
 
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
@@ -99,6 +100,44 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	if all := relations(t, pool); len(all) < 10 {
 		t.Errorf("only %v after going up", all)
 	}
+}
+
+// Dispatchers of the release before go on working while the schema is brought up to
+// date, until they are replaced; one that meets a function which takes or returns
+// something else claims nothing, or records nothing.
+func TestMigrationsKeepTheFunctionsOfTheReleaseBefore(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	for undone := ""; undone != "00010_filters.sql"; {
+		var err error
+		if undone, err = postgres.MigrateDown(t.Context(), url); err != nil || undone == "" {
+			t.Fatal(undone, err)
+		}
+	}
+	db := pgtest.Open(t, url)
+	before := functions(t, db)
+	if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	after := functions(t, db)
+	for _, f := range before {
+		if !slices.Contains(after, f) {
+			t.Errorf("not there any more: %s", f)
+		}
+	}
+	if len(before) < 6 || len(after) <= len(before) {
+		t.Errorf("%d functions before, %d after", len(before), len(after))
+	}
+}
+
+// functions are what the functions of the schema take and return.
+func functions(t *testing.T, db *sqlx.DB) (all []string) {
+	t.Helper()
+	if err := db.Select(&all, `SELECT format('%s(%s) %s', p.proname, pg_get_function_identity_arguments(p.oid), pg_get_function_result(p.oid))
+		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'sonicus' AND p.prokind = 'f'`); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // relations names the tables and views of the schema, without partitions.

@@ -19,8 +19,8 @@ END
 $$;
 -- +goose StatementEnd
 
--- loaded is load of 00007, and tells a test. load stays as it is for the dispatchers
--- that are not upgraded yet: they read all of its columns, and know no more.
+-- loaded is the load of 00007, and tells a test. That one stays for the dispatchers that
+-- run while this is brought in: a column that they do not know would end their claims.
 -- +goose StatementBegin
 CREATE FUNCTION sonicus.loaded(deliveries uuid[], low uuid, high uuid)
     RETURNS TABLE (delivery_id uuid, event_id uuid, event_type text, attempt_count integer, max_attempts integer, payload json, event_time timestamptz, test boolean)
@@ -37,8 +37,8 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+COMMENT ON FUNCTION sonicus.load IS 'The same as loaded for dispatchers that know of no tests yet.';
 COMMENT ON FUNCTION sonicus.loaded IS 'What an attempt needs of the deliveries, whose ids lie from low to below high.';
-COMMENT ON FUNCTION sonicus.load IS 'The same as loaded for older dispatchers, without test.';
 
 CREATE OR REPLACE VIEW sonicus.webhook_deliveries AS
 SELECT d.id,

@@ -61,8 +61,8 @@ const (
     SELECT d.id AS source, d.event_id, d.endpoint_id, d.event_type, d.generation + 1 AS generation, 1 + e.max_retries AS max_attempts, v.organization_id
     FROM looked d
     JOIN sonicus.endpoints e ON e.id = d.endpoint_id
-    CROSS JOIN LATERAL (SELECT ` + stream + ` FROM sonicus.events v WHERE v.id = d.event_id LIMIT 1) v
-    WHERE ` + replayable + `
+    CROSS JOIN LATERAL (SELECT v.test, ` + stream + ` FROM sonicus.events v WHERE v.id = d.event_id LIMIT 1) v
+    WHERE NOT v.test AND ` + replayable + `
       AND NOT EXISTS (SELECT FROM sonicus.deliveries n WHERE n.id = sonicus.delivery_id(d.event_id, d.endpoint_id, d.generation + 1))
     ORDER BY d.id`
 	never = `

@@ -15,8 +15,9 @@ import (
 )
 
 // replayable says which deliveries d of endpoint e a replay is about, but for that
-// only the newest of an event and an endpoint counts. One that was made since the
-// replay was asked for is not part of it: what the replay itself has made above all.
+// only the newest of an event and an endpoint counts, and tests are over. One that was
+// made since the replay was asked for is not part of it: what the replay itself has
+// made above all.
 const replayable = `
       e.deleted_at IS NULL AND d.status = ANY ($4) AND d.created_at < $5
   AND ($6::text[] IS NULL OR d.event_type = ANY ($6))
@@ -37,14 +38,15 @@ const matching = `
 JOIN (SELECT t.key AS event_type, ARRAY (SELECT jsonb_array_elements(t.value)) AS patterns FROM jsonb_each($4::jsonb) t OFFSET 0) p
   ON p.event_type = v.event_type`
 
-// The two counts look for newer deliveries, and for any, by a hash of them all; a step
-// looks for each by its id, which follows from event, endpoint and generation.
+// The two counts look for newer deliveries, for any, and for tests by a hash of them
+// all; a step looks for each by its id, which follows from event, endpoint and generation.
 const (
 	countReplayable = `
 SELECT count(*)
 FROM sonicus.deliveries d
 JOIN sonicus.endpoints e ON e.id = d.endpoint_id
 WHERE ($1::uuid IS NULL OR d.endpoint_id = $1) AND d.id > $2 AND d.id < $3 AND ` + replayable + `
+  AND NOT EXISTS (SELECT FROM sonicus.events v WHERE v.id = d.event_id AND v.test AND v.id > $2 AND v.id < $3)
   AND NOT EXISTS (SELECT FROM sonicus.deliveries n
                   WHERE n.event_id = d.event_id AND n.endpoint_id = d.endpoint_id AND n.generation = d.generation + 1
                     AND n.generation > 1 AND n.id > $2 AND n.id < $3)`

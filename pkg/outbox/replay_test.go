@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/outbox"
@@ -243,6 +244,24 @@ func TestReplayOfWhatAnEndpointMissed(t *testing.T) {
 	if n := count(t, h.db, `sonicus.deliveries WHERE endpoint_id = $1 AND generation <> 2`, late); n != 0 {
 		t.Errorf("%d look as if publishing had made them", n)
 	}
+}
+
+// A test was for the moment in which it was sent, whatever became of it.
+func TestReplaysLeaveTestsOut(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, target{}, 3)
+	exec(t, h.db, `UPDATE sonicus.events SET test = true WHERE id = ANY ($1::uuid[])`, pq.Array([]uuid.UUID{h.sent[1], h.failed[0], h.failed[2]}))
+	for _, id := range []*uuid.UUID{nil, &h.endpoint} {
+		if r := h.replay(t, outbox.NewReplay{Mode: outbox.ReplayAll, EndpointID: id, DryRun: true}); *r.Matched != 3 {
+			t.Errorf("rehearsal: %d match, want 3", *r.Matched)
+		}
+	}
+	failed := h.replay(t, outbox.NewReplay{Mode: outbox.ReplayFailed, EndpointID: &h.endpoint})
+	h.work(t)
+	h.is(t, failed, h.failed[1:2])
+	all := h.replay(t, outbox.NewReplay{Mode: outbox.ReplayAll})
+	h.work(t)
+	h.is(t, all, h.sent[:1], h.sent[2:])
 }
 
 func TestReplaysOfTwoDispatchersMakeEachDeliveryOnce(t *testing.T) {

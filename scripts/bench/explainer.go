@@ -32,7 +32,8 @@ FROM (SELECT ARRAY[cardinality($1::uuid[])]) a (n),
      sonicus.settle($1::uuid[], array_fill($4::bigint, n), array_fill(1, n), array_fill('sent'::text, n), array_fill(''::text, n), array_fill(0::bigint, n),
                     array_fill(2::float8, n), array_fill(1.5::real, n), array_fill(200, n), array_fill(''::text, n), array_fill(''::text, n),
                     array_fill('{"Content-Type":"text/plain; charset=utf-8"}'::json, n), array_fill('ok'::text, n), array_fill(false, n),
-                    array_fill(false, n), 'bench/1', $2::uuid, $3::uuid)`
+                    array_fill(false, n), array_fill(1::bigint, n), array_fill('127.0.0.1'::text, n), array_fill(0::real, n), array_fill(0::real, n),
+                    array_fill(0::real, n), array_fill(1::real, n), array_fill(0::bigint, n), 'bench/1', $2::uuid, $3::uuid)`
 
 	// wholeDays bounds ids by the days of their partitions.
 	wholeDays = `SELECT sonicus.id_floor(date_trunc('day', $1::timestamptz, 'UTC')) AS low,
