@@ -63,6 +63,21 @@ func (r *report) add(path, code, detail string) {
 	}
 }
 
+// instant reads a time that can be written again: zones reach beyond the years that
+// RFC 3339 has, where neither JSON nor the database's driver follow.
+func (r *report) instant(path, s, form string) *time.Time {
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		r.add(path, "invalid_timestamp", form)
+		return nil
+	}
+	if year := at.UTC().Year(); year < 1 || year > 9999 {
+		r.add(path, "out_of_range", "use an instant in the years 1 to 9999 (UTC)")
+		return nil
+	}
+	return &at
+}
+
 // fields is a JSON object of the request. Each field is taken once, by name and
 // type; null is the same as a field that is not there, and so is, beside the
 // report, a field of the wrong type.
@@ -236,12 +251,7 @@ func (f *fields) instant(name string) *time.Time {
 	if s == nil {
 		return nil
 	}
-	at, err := time.Parse(time.RFC3339, *s)
-	if err != nil {
-		f.wrong.add(f.path+name, "invalid_timestamp", "must look like 2025-08-07T16:20:52Z (RFC 3339)")
-		return nil
-	}
-	return &at
+	return f.wrong.instant(f.path+name, *s, "must look like 2025-08-07T16:20:52Z (RFC 3339)")
 }
 
 func (f *fields) id(name string) *uuid.UUID {

@@ -180,10 +180,5 @@ func (p *params) instant(name string) *time.Time {
 	if s == nil {
 		return nil
 	}
-	at, err := time.Parse(time.RFC3339, *s)
-	if err != nil {
-		p.wrong.add(name, "invalid_timestamp", "must look like 2025-08-07T16:20:52Z (RFC 3339; a plus sign is written %2B)")
-		return nil
-	}
-	return &at
+	return p.wrong.instant(name, *s, "must look like 2025-08-07T16:20:52Z (RFC 3339; a plus sign is written %2B)")
 }
