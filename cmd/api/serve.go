@@ -169,6 +169,7 @@ func serveHTTP(ctx context.Context, cfg config.Config, db *postgres.DB, listener
 		Organizations: organization.NewStore(db, endpoints, hinter.Hint),
 		Endpoints:     endpoints,
 		Tester:        endpoint.NewTester(endpoints, sender),
+		Events:        outbox.NewEvents(db),
 		Deliveries:    outbox.NewDeliveries(db, hinter.HintLanes),
 		Replays:       outbox.NewReplays(db),
 		Keys:          keys,

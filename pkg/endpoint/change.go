@@ -18,11 +18,12 @@ import (
 	"github.com/sonicus/webhooks/pkg/webhook"
 )
 
-// Versions are those of which an endpoint must have one for a change to be made;
+// Versions are those of which something must have one for a change to be made;
 // nil: whichever it has.
 type Versions []int64
 
-func (v Versions) include(version int64) bool { return v == nil || slices.Contains(v, version) }
+// Include says whether a version is expected.
+func (v Versions) Include(version int64) bool { return v == nil || slices.Contains(v, version) }
 
 // change is what one write does to the row of an endpoint; now is the transaction's
 // time, before the endpoint as it was, which nobody else can change meanwhile.
@@ -60,7 +61,7 @@ func applied(ctx context.Context, tx *sqlx.Tx, now time.Time, id uuid.UUID, acti
 	if err != nil {
 		return Endpoint{}, err
 	}
-	if !expected.include(before.Version) {
+	if !expected.Include(before.Version) {
 		return Endpoint{}, problem.PreconditionFailed("The endpoint has been changed since. Read it again, and send its ETag in If-Match.")
 	}
 	if err := apply(tx, now, before); err != nil {

@@ -100,15 +100,14 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 	if err != nil {
 		return Created{}, err
 	}
+	if err := holdOrganization(ctx, tx, c.OrganizationID); err != nil {
+		return Created{}, err
+	}
 	filter := compile(c.filter)
 	var metadata postgres.JSON
 	err = tx.QueryRowxContext(ctx, insert, made.ID, c.uid, c.url, c.name, c.description, c.OrganizationID, postgres.JSON(events),
 		c.timeout, c.retries, pq.Array(c.schedule), c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, postgres.JSON(c.metadata), headers, names,
 		sealed, made.SecretLast4, filter.document, filter.clauses, filter.paths, now).Scan(&made.Version, &metadata, &filter.document)
-	if postgres.Violates(err, "endpoints_organization_id_fkey") {
-		return Created{}, problem.Invalid(wrong("organization_id", "unknown_organization",
-			"name an organization that exists, or leave it out for events of all organizations")...)
-	}
 	if postgres.Violates(err, "endpoints_uid_idx") {
 		return Created{}, problem.Conflict(codeTaken, "uid", "Another endpoint has this uid.")
 	}
@@ -118,6 +117,24 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 	made.Metadata, made.Filter = compact(json.RawMessage(metadata)), shownFilter(filter.document)
 	err = access.Record(ctx, tx, now, access.Change{Action: "endpoint.create", ObjectType: "endpoint", ObjectID: made.ID, After: made.kept()})
 	return made, err
+}
+
+// holdOrganization keeps the organization that an endpoint is limited to from being
+// deleted until the endpoint is there. The foreign key alone does not look at that.
+func holdOrganization(ctx context.Context, tx *sqlx.Tx, id *uuid.UUID) error {
+	if id == nil {
+		return nil
+	}
+	var held bool
+	err := tx.GetContext(ctx, &held, `SELECT true FROM sonicus.organizations o WHERE o.id = $1 AND o.deleted_at IS NULL FOR KEY SHARE`, id)
+	if errors.Is(err, postgres.ErrNotFound) {
+		return problem.Invalid(wrong("organization_id", "unknown_organization",
+			"name an organization that exists, or leave it out for events of all organizations")...)
+	}
+	if err != nil {
+		return fmt.Errorf("hold organization: %w", err)
+	}
+	return nil
 }
 
 func (c Checked) created(id uuid.UUID, now time.Time) Created {

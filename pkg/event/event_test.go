@@ -131,7 +131,7 @@ func TestPatternsThatEndpointsMayUse(t *testing.T) {
 	for pattern, known := range map[string]bool{
 		"organization.created": true, "organization.*": true, "*": true, "webhook.endpoint.disabled": true, "webhook.*": true,
 		"organization": false, "organization.": false, "organization.deleted-typo": false, "*.created": false, "organization.created.*": false,
-		"": false, "ORGANIZATION.CREATED": false, "organization.create*": false, "user.*": false,
+		"": false, "ORGANIZATION.CREATED": false, "organization.create*": false, "group.*": false,
 		"webhook": false, "webhook.endpoint": false, "webhook.endpoint.*": false, "webhook.endpoint.enabled": false,
 	} {
 		if event.Known(pattern) != known {

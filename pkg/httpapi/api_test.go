@@ -72,8 +72,8 @@ func newAPIFor(t *testing.T, db *sqlx.DB, receivers netip.Prefix) *api {
 	logs := new(logBuffer)
 	s := New(Options{
 		Organizations: organization.NewStore(db, endpoints, nil), Endpoints: endpoints, Tester: endpoint.NewTester(endpoints, sender),
-		Deliveries: outbox.NewDeliveries(db, nil),
-		Replays:    outbox.NewReplays(db), Stats: outbox.NewReporter(db), Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db), Answers: idempotency.NewStore(db, box), Box: box,
+		Events: outbox.NewEvents(db), Deliveries: outbox.NewDeliveries(db, nil),
+		Replays: outbox.NewReplays(db), Stats: outbox.NewReporter(db), Keys: access.NewKeys(db, bootstrapKey), Trail: access.NewTrail(db), Answers: idempotency.NewStore(db, box), Box: box,
 		Egress: Egress{[]string{"198.51.100.7"}, webhook.UserAgent},
 		Log:    slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

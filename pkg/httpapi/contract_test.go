@@ -254,7 +254,7 @@ const unreadable = `UPDATE sonicus.endpoints SET headers = 'v1.lost.AAAA.AAAA', 
 
 // namesDomain: the domain of an organization is unique.
 func namesDomain(o operation) bool {
-	return takesBody(o) && slices.ContainsFunc(parts(o.body().Schema), func(s *openapi3.Schema) bool { return s.Properties["domain"] != nil })
+	return o.method == http.MethodPost && takesBody(o) && slices.ContainsFunc(parts(o.body().Schema), func(s *openapi3.Schema) bool { return s.Properties["domain"] != nil })
 }
 
 func mishaps(viewer string) []mishap {
@@ -267,6 +267,11 @@ func mishaps(viewer string) []mishap {
 		{200, is("createEndpoint"), "", unchanged, ""}, // its uid is known by now
 		{409, is("createEndpoint"), "", withBody(`{"uid":"erp","organization_id":"` + uuid.NewString() + `","url":"` + hook + `","events":["*"],"name":"A"}`), ""},
 		{409, namesDomain, "", unchanged, ""},
+		{409, is("updateOrganization"), "", withBody(`{"domain":"taken.example"}`), `INSERT INTO sonicus.organizations (id, name, display_name, domain, primary_contact_email, subscription_tier, subscription_status, max_users, created_at, updated_at)
+			VALUES (gen_random_uuid(), 'A', 'A', 'taken.example', 'a@taken.example', 'starter', 'active', 1, now(), now())`},
+		{409, is("addUser"), "", unchanged, ""}, // the address is taken by now
+		{409, is("updateUser"), "", withBody(`{"email":"TAKEN@example.com"}`), `INSERT INTO sonicus.users (id, organization_id, email, full_name, role, created_at, updated_at)
+			SELECT gen_random_uuid(), organization_id, 'taken@example.com', 'A', 'member', now(), now() FROM sonicus.users`},
 		{409, is("updateEndpoint"), "", withBody(`{"headers":{"X-Tenant":"acme"}}`), unreadable},
 		{409, is("rotateSecret"), "", unchanged, unreadable},
 		{409, is("testEndpoint"), "", unchanged, unreadable},
@@ -382,6 +387,13 @@ func (a *api) existing(t *testing.T, path string) string {
 	if collection == eventsPath {
 		return collection + "/" + a.event(t) + rest
 	}
+	if collection == organizationsPath { // each with a domain of its own
+		of := a.organization(t)
+		if users, rest, one := strings.Cut(rest, "/{user_id}"); one {
+			return a.post(t, of+users, `{"email":"ada@example.com","full_name":"Ada Lovelace"}`).header.Get("Location") + rest
+		}
+		return of + rest
+	}
 	for _, o := range operations(t) {
 		if o.method == http.MethodPost && strings.TrimSuffix(o.path, "/") == collection {
 			made := a.do(t, a.examples(t, o)[0])
@@ -479,7 +491,7 @@ func TestDescribedRangesAreTheRealOnes(t *testing.T) {
 	t.Parallel()
 	schemas := described(t).Components.Schemas
 	for object, ranges := range map[string]map[string]endpoint.Range{
-		"OrganizationFields": {"max_users": organization.MaxUsers},
+		"SubscriptionFields": {"max_users": organization.MaxUsers},
 		"NewAPIKey":          {"expires_in_seconds": {Low: 1, High: math.MaxInt32}},
 		"Rotation":           {"overlap_seconds": endpoint.OverlapSeconds},
 		"EndpointSettings": {
@@ -508,7 +520,7 @@ func TestDescribedRangesAreTheRealOnes(t *testing.T) {
 func TestDescribedDefaultsAreTheRealOnes(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	for path, object := range map[string]string{organizationsPath: "OrganizationFields", endpointsPath: "EndpointSettings"} {
+	for path, object := range map[string]string{organizationsPath: "SubscriptionFields", endpointsPath: "EndpointSettings"} {
 		made := a.post(t, path, collections[path](1)).json(t, 201)
 		for name, property := range described(t).Components.Schemas[object].Value.Properties {
 			if want := property.Value.Default; want != nil && made[name] != want {
@@ -579,6 +591,7 @@ func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
 			"endpoint_id": uuid.NewString(), "event_id": uuid.NewString(), "organization_id": uuid.NewString(), "event_type": "x", "status": "failed,sent",
 			"failure_reason": "exhausted", "http_status_code": "503", "test": "true", "since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z",
 		},
+		eventsPath:               {"organization_id": uuid.NewString(), "event_type": "x", "since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z"},
 		statsPath:                {"window": "7d", "endpoint_id": uuid.NewString()},
 		statsPath + "/endpoints": {"window": "1h"},
 		trailPath: {
@@ -613,6 +626,7 @@ func TestWhatIsSentIsAsDescribed(t *testing.T) {
 	organization := event.Organization{ID: uuid.New(), Name: "A", SubscriptionStatus: "active", CreatedAt: event.Timestamp(now)}
 	endpoint := event.Endpoint{ID: uuid.New(), URL: "https://example.com/?token=x"}
 	disabled := event.DisabledEndpoint{Endpoint: endpoint, DisabledReason: event.DisabledGone, DisabledAt: event.Timestamp(now)}
+	member := event.Member{ID: uuid.New(), OrganizationID: organization.ID, Role: "member", CreatedAt: event.Timestamp(now)}
 	delivery := event.Delivery{ID: uuid.New(), EventID: uuid.New(), EventType: event.OrganizationCreated, AttemptCount: 1, FailureReason: event.BlockedAddress, CreatedAt: event.Timestamp(now)}
 	for name, seal := range map[string]func() (event.Envelope, error){
 		"created": func() (event.Envelope, error) {
@@ -620,6 +634,18 @@ func TestWhatIsSentIsAsDescribed(t *testing.T) {
 		},
 		"onboarded": func() (event.Envelope, error) {
 			return event.NewOrganizationCreated(uuid.New(), now, organization, &event.User{ID: uuid.New()})
+		},
+		"updated": func() (event.Envelope, error) {
+			return event.NewOrganizationUpdated(uuid.New(), now, organization, event.FormerOrganization{Name: new("B"), Industry: new((*string)(nil))})
+		},
+		"deleted":    func() (event.Envelope, error) { return event.NewOrganizationDeleted(uuid.New(), now, organization) },
+		"user added": func() (event.Envelope, error) { return event.NewUserCreated(uuid.New(), now, organization, member) },
+		"user changed": func() (event.Envelope, error) {
+			return event.NewUserUpdated(uuid.New(), now, organization, member, event.FormerMember{Role: new("admin")})
+		},
+		"user deleted": func() (event.Envelope, error) { return event.NewUserDeleted(uuid.New(), now, organization, member) },
+		"subscription": func() (event.Envelope, error) {
+			return event.NewSubscriptionChanged(uuid.New(), now, organization, event.FormerSubscription{MaxUsers: new(1), TrialEndDate: new((*event.Timestamp)(nil))})
 		},
 		"disabled": func() (event.Envelope, error) { return event.NewEndpointDisabled(uuid.New(), now, disabled) },
 		"recovered": func() (event.Envelope, error) {

@@ -105,16 +105,26 @@ func asking[In, Out, Shown any](shape func(*params) In, do func(context.Context,
 	}
 }
 
+// within is [byID] of something that belongs to something else.
+func within[Out, Shown any](do func(_ context.Context, of, id uuid.UUID) (Out, error), show func(Out) Shown) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		s := subjectOf(c)
+		return perform(c, func(ctx context.Context) (Out, error) { return do(ctx, s.id, s.user) }, ok(show))
+	}
+}
+
 // subject is what a request wants to change.
 type subject struct {
 	id       uuid.UUID
+	user     uuid.UUID         // of the organization with the id; uuid.Nil: the request is about no user
 	versions endpoint.Versions // that the caller has seen
 }
 
 // subjectOf takes an id that is no UUID as [byID] does.
 func subjectOf(c echo.Context) subject {
 	id, _ := parseID(c.Param("id"))
-	return subject{id, ifMatch(c.Request().Header)}
+	user, _ := parseID(c.Param("user_id"))
+	return subject{id, user, ifMatch(c.Request().Header)}
 }
 
 // changing is the handler of a change of one thing: read the body strictly, do the
@@ -142,11 +152,15 @@ func optional(next echo.HandlerFunc) echo.HandlerFunc {
 
 // deleting is the handler of a DELETE of one thing.
 func deleting(do func(context.Context, uuid.UUID, endpoint.Versions) error) echo.HandlerFunc {
+	return deletingOf(func(ctx context.Context, of subject) error { return do(ctx, of.id, of.versions) })
+}
+
+// deletingOf is [deleting] of what an id alone does not say.
+func deletingOf(do func(context.Context, subject) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		ctx, cancel := context.WithTimeout(c.Request().Context(), workTimeout)
 		defer cancel()
-		of := subjectOf(c)
-		if err := do(ctx, of.id, of.versions); err != nil {
+		if err := do(ctx, subjectOf(c)); err != nil {
 			return err
 		}
 		return c.NoContent(http.StatusNoContent)

@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"context"
+	"time"
+
 	"github.com/google/uuid"
 
 	"github.com/sonicus/webhooks/pkg/event"
@@ -24,15 +27,10 @@ type organizationAnswer struct {
 	UpdatedAt           event.Timestamp  `json:"updated_at"`
 }
 
-type userAnswer struct {
-	ID             uuid.UUID       `json:"id"`
-	OrganizationID uuid.UUID       `json:"organization_id"`
-	Email          string          `json:"email"`
-	FullName       string          `json:"full_name"`
-	Role           string          `json:"role"`
-	CreatedAt      event.Timestamp `json:"created_at"`
-	UpdatedAt      event.Timestamp `json:"updated_at"`
-}
+func (a organizationAnswer) etag() string { return versionOf(a.UpdatedAt) }
+
+// versionOf is the entity tag of what is changed at another time with every change.
+func versionOf(updated event.Timestamp) string { return etag(time.Time(updated).UnixMicro()) }
 
 type onboardingAnswer struct {
 	Organization     organizationAnswer `json:"organization"`
@@ -65,6 +63,35 @@ func onboardingFields(f *fields) organization.Onboarding {
 	return in
 }
 
+// organizationPatch takes all but the subscription, which has a route of its own.
+func organizationPatch(f *fields) organization.Patch {
+	for _, name := range []string{"subscription_tier", "subscription_status", "max_users", "trial_end_date"} {
+		f.refuse(name, "not_patchable", "cannot be patched here: PATCH …/subscription")
+	}
+	for _, required := range []string{"name", "domain", "primary_contact_email"} {
+		f.refuseNull(required)
+	}
+	given := f.given()
+	return organization.Patch{New: organizationFields(f), Given: given}
+}
+
+func subscriptionPatch(f *fields) organization.Patch {
+	return organization.Patch{Given: f.given(), New: organization.New{
+		SubscriptionTier:   f.optionalText("subscription_tier"),
+		SubscriptionStatus: f.optionalText("subscription_status"),
+		MaxUsers:           f.integer("max_users", organization.MaxUsers),
+		TrialEndDate:       f.instant("trial_end_date"),
+	}}
+}
+
+func (s *Server) updateOrganization(ctx context.Context, of subject, p organization.Patch) (organization.Organization, error) {
+	return s.organizations.Update(ctx, of.id, of.versions, p)
+}
+
+func (s *Server) changeSubscription(ctx context.Context, of subject, p organization.Patch) (organization.Organization, error) {
+	return s.organizations.ChangeSubscription(ctx, of.id, of.versions, p)
+}
+
 func showNewOrganization(made organization.Organization) created {
 	return created{location: locationOf(made), body: showOrganization(made)}
 }
@@ -89,12 +116,5 @@ func showOrganization(o organization.Organization) organizationAnswer {
 		SubscriptionTier: o.SubscriptionTier, SubscriptionStatus: o.SubscriptionStatus, MaxUsers: o.MaxUsers,
 		Industry: o.Industry, CompanySize: o.CompanySize, CreatedAt: event.Timestamp(o.CreatedAt),
 		TrialEndDate: (*event.Timestamp)(o.TrialEndDate), UpdatedAt: event.Timestamp(o.UpdatedAt),
-	}
-}
-
-func showUser(u organization.User) userAnswer {
-	return userAnswer{
-		ID: u.ID, OrganizationID: u.OrganizationID, Email: u.Email, FullName: u.FullName, Role: u.Role,
-		CreatedAt: event.Timestamp(u.CreatedAt), UpdatedAt: event.Timestamp(u.UpdatedAt),
 	}
 }

@@ -24,11 +24,14 @@ type page struct {
 // listing is the handler of a list without filters, newest first: what was made in
 // one microsecond is in no order. item returns a row's id and JSON.
 func listing[T any](name string, list func(context.Context, int, uuid.UUID) ([]T, error), item func(T) (uuid.UUID, any)) echo.HandlerFunc {
-	return filtered(name, func(*params) struct{} { return struct{}{} },
+	return filtered(name, unfiltered,
 		func(ctx context.Context, _ struct{}, limit int, before uuid.UUID) ([]T, error) {
 			return list(ctx, limit, before)
 		}, item)
 }
+
+// unfiltered takes nothing from the query.
+func unfiltered(*params) struct{} { return struct{}{} }
 
 // filtered is the handler of a list whose filters shape takes from the query. It
 // asks for one row more than it shows, to know whether there are more.

@@ -25,6 +25,20 @@ var matrix = map[string]access.Role{
 	"HEAD /api/v1/organizations/":                       access.Viewer,
 	"GET /api/v1/organizations/:id":                     access.Viewer,
 	"HEAD /api/v1/organizations/:id":                    access.Viewer,
+	"PATCH /api/v1/organizations/:id":                   access.Admin,
+	"DELETE /api/v1/organizations/:id":                  access.SuperAdmin,
+	"PATCH /api/v1/organizations/:id/subscription":      access.Admin,
+	"POST /api/v1/organizations/:id/users":              access.Admin,
+	"GET /api/v1/organizations/:id/users":               access.Viewer,
+	"HEAD /api/v1/organizations/:id/users":              access.Viewer,
+	"GET /api/v1/organizations/:id/users/:user_id":      access.Viewer,
+	"HEAD /api/v1/organizations/:id/users/:user_id":     access.Viewer,
+	"PATCH /api/v1/organizations/:id/users/:user_id":    access.Admin,
+	"DELETE /api/v1/organizations/:id/users/:user_id":   access.Admin,
+	"GET /api/v1/webhooks/events":                       access.Viewer,
+	"HEAD /api/v1/webhooks/events":                      access.Viewer,
+	"GET /api/v1/webhooks/events/:id":                   access.Viewer,
+	"HEAD /api/v1/webhooks/events/:id":                  access.Viewer,
 	"POST /api/v1/webhooks/endpoints":                   access.SuperAdmin,
 	"GET /api/v1/webhooks/endpoints":                    access.Viewer,
 	"HEAD /api/v1/webhooks/endpoints":                   access.Viewer,
@@ -157,6 +171,8 @@ func expected(method, path string, held, required access.Role) int {
 		return http.StatusUnauthorized
 	case !held.Allows(required):
 		return http.StatusForbidden
+	case path == usersPath && method == http.MethodPost: // the body is looked at first
+		return http.StatusUnprocessableEntity
 	case strings.Contains(path, ":id"):
 		return http.StatusNotFound
 	case path == triggerPath: // takes no body

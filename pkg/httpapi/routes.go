@@ -12,6 +12,7 @@ import (
 const (
 	base              = "/api/v1"
 	organizationsPath = base + "/organizations"
+	usersPath         = organizationsPath + "/:id/users"
 	endpointsPath     = base + "/webhooks/endpoints"
 	testPath          = base + "/webhooks/test"
 	eventsPath        = base + "/webhooks/events"
@@ -42,6 +43,14 @@ func (s *Server) routes() []route {
 		{http.MethodPost, base + "/organization-crud/organizations/", access.Admin, taking(onboardingFields, s.organizations.Onboard, showOnboarded)},
 		{http.MethodGet, organizationsPath + "/", access.Viewer, listing("organizations", s.organizations.List, organizationItem)},
 		{http.MethodGet, organizationsPath + "/:id", access.Viewer, byID(s.organizations.Get, showOrganization)},
+		{http.MethodPatch, organizationsPath + "/:id", access.Admin, changing(organizationPatch, s.updateOrganization, showOrganization)},
+		{http.MethodDelete, organizationsPath + "/:id", access.SuperAdmin, deleting(s.organizations.Delete)},
+		{http.MethodPatch, organizationsPath + "/:id/subscription", access.Admin, changing(subscriptionPatch, s.changeSubscription, showOrganization)},
+		{http.MethodPost, usersPath, access.Admin, putting(userFields, s.addUser, showNewUser)},
+		{http.MethodGet, usersPath, access.Viewer, about("users", unfiltered, s.listUsers, userItem)},
+		{http.MethodGet, usersPath + "/:user_id", access.Viewer, within(s.organizations.GetUser, showUser)},
+		{http.MethodPatch, usersPath + "/:user_id", access.Admin, changing(userPatch, s.updateUser, showUser)},
+		{http.MethodDelete, usersPath + "/:user_id", access.Admin, deletingOf(s.deleteUser)},
 
 		{http.MethodPost, endpointsPath, access.SuperAdmin, putting(endpointFields, s.putEndpoint, showPut)},
 		{http.MethodGet, endpointsPath, access.Viewer, filtered("endpoints", endpointFilter, s.endpoints.List, endpointItem)},
@@ -62,6 +71,8 @@ func (s *Server) routes() []route {
 		{http.MethodGet, statsPath, access.Viewer, asking(statsParams, s.getStats, showStats)},
 		{http.MethodGet, statsPath + "/endpoints", access.Viewer, filtered("stats", windowParam, s.stats.List, statsItem)},
 
+		{http.MethodGet, eventsPath, access.Viewer, searched("events", eventFilter, s.events.List, eventItem)},
+		{http.MethodGet, eventsPath + "/:id", access.Viewer, byID(s.events.Get, showWholeEvent)},
 		{http.MethodGet, eventsPath + "/:id/explain", access.Viewer, about("explain", fateFilter, s.deliveries.Explain, fateItem)},
 
 		{http.MethodGet, deliveriesPath, access.Viewer, searched("deliveries", deliveryFilter, s.deliveries.List, deliveryItem)},

@@ -39,6 +39,7 @@ type Options struct {
 	Organizations *organization.Store
 	Endpoints     *endpoint.Store
 	Tester        *endpoint.Tester
+	Events        *outbox.Events
 	Deliveries    *outbox.Deliveries
 	Replays       *outbox.Replays
 	Stats         *outbox.Reporter
@@ -56,6 +57,7 @@ type Server struct {
 	organizations *organization.Store
 	endpoints     *endpoint.Store
 	tester        *endpoint.Tester
+	events        *outbox.Events
 	deliveries    *outbox.Deliveries
 	replays       *outbox.Replays
 	stats         *outbox.Reporter
@@ -73,7 +75,7 @@ type Server struct {
 // New makes the API, with every route mounted.
 func New(o Options) *Server {
 	s := &Server{
-		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, deliveries: o.Deliveries, replays: o.Replays, stats: o.Stats, keys: o.Keys, trail: o.Trail, answers: o.Answers,
+		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, events: o.Events, deliveries: o.Deliveries, replays: o.Replays, stats: o.Stats, keys: o.Keys, trail: o.Trail, answers: o.Answers,
 		cursors: cursors{o.Box},
 		limits:  limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer},
 		egress: o.Egress, log: o.Log, echo: echo.New(),

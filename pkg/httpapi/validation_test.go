@@ -26,7 +26,7 @@ var badOrganization = map[string][]any{
 
 var badEndpoint = map[string][]any{
 	"url":             {"", "x", "ftp://a.com", "http://user:pw@127.0.0.1/", "http://127.0.0.1/#x", "http://10.0.0.1/", "http://127.0.0.1:6379/", "http://127.0.0.1:99999/", "http://127.0.0.1/" + strings.Repeat("a", 2048)},
-	"events":          {[]any{}, []any{"organization.deleted"}, []any{"*", "*"}, []any{""}},
+	"events":          {[]any{}, []any{"organization.merged"}, []any{"*", "*"}, []any{""}},
 	"name":            {"", " ", strings.Repeat("a", 201)},
 	"description":     {strings.Repeat("a", 2001), "a\x00b"},
 	"organization_id": {"", "1", "00000000-0000-7000-8000-000000000000"},

@@ -14,7 +14,6 @@ import (
 	"github.com/sonicus/webhooks/pkg/access"
 	"github.com/sonicus/webhooks/pkg/endpoint"
 	"github.com/sonicus/webhooks/pkg/event"
-	"github.com/sonicus/webhooks/pkg/outbox"
 	"github.com/sonicus/webhooks/pkg/postgres"
 	"github.com/sonicus/webhooks/pkg/problem"
 )
@@ -53,7 +52,7 @@ func (s *Store) Onboard(ctx context.Context, o Onboarding) (Onboarded, error) {
 }
 
 func admin(org Organization, a AdminUser, now time.Time) User {
-	return User{ID: postgres.NewID(now), OrganizationID: org.ID, Email: a.Email, FullName: a.FullName, Role: "admin", CreatedAt: now, UpdatedAt: now}
+	return User{ID: postgres.NewID(now), OrganizationID: org.ID, Email: a.Email, FullName: a.FullName, Role: roleAdmin, CreatedAt: now, UpdatedAt: now}
 }
 
 // onboard writes all of an onboarding. The organization comes before the endpoints,
@@ -71,15 +70,15 @@ func (s *Store) onboard(ctx context.Context, tx *sqlx.Tx, now time.Time, done *O
 		}
 		done.Endpoints = append(done.Endpoints, made)
 	}
-	ev, err := o.created(now, u.payload())
+	ev, err := o.created(now, u.introduced())
 	if err != nil {
 		return nil, err
 	}
-	told, err := onboarding.Publish(ctx, tx, ev, u.ID, u.OrganizationID, u.Email, u.FullName, u.Role, u.CreatedAt, u.UpdatedAt)
+	told, err := adding.Publish(ctx, tx, ev, u.values()...)
 	if err != nil {
 		return nil, err
 	}
-	return told, access.Record(ctx, tx, now, o.change("organization.onboard", done.shown()))
+	return told, access.Record(ctx, tx, now, o.change("organization.onboard", nil, done.shown()))
 }
 
 // shown is an onboarding as the audit trail keeps it. The endpoints are there by
@@ -93,12 +92,8 @@ func (d *Onboarded) shown() any {
 		Organization event.Organization `json:"organization"`
 		AdminUser    *event.User        `json:"admin_user"`
 		Endpoints    []uuid.UUID        `json:"webhook_endpoints"`
-	}{d.Organization.payload(), d.AdminUser.payload(), endpoints}
+	}{d.Organization.payload(), d.AdminUser.introduced(), endpoints}
 }
-
-// onboarding writes the first user and publishes the event in one statement.
-var onboarding = outbox.With(`INSERT INTO sonicus.users (id, organization_id, email, full_name, role, created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)`)
 
 // check reports every bad field of all parts at once. Hosts are looked up only
 // when nothing else is wrong.

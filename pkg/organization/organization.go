@@ -1,6 +1,11 @@
-// Package organization owns the tables organizations and users. Creating an
-// organization and telling the endpoints of it is one transaction: both happen,
-// or neither does.
+// Package organization owns the tables organizations and users. Each write and
+// telling the endpoints of it is one transaction: both happen, or neither does.
+//
+// A write publishes one event. What a creation and a deletion bring with them, the
+// first user and the end of all users, is part of theirs. Whatever changes an
+// organization or its users first locks the row of the organization, so that the
+// values that events carry as previous are those of the event before, and the turns
+// that ordered endpoints need (see outbox.Publish) are taken after it, by everybody.
 package organization
 
 import (
@@ -49,16 +54,8 @@ type Organization struct {
 	UpdatedAt           time.Time  `db:"updated_at"`
 }
 
-// User is a row of the table users. Times are UTC.
-type User struct {
-	ID             uuid.UUID
-	OrganizationID uuid.UUID
-	Email          string // unique within the organization, whatever its case
-	FullName       string
-	Role           string // admin or member
-	CreatedAt      time.Time
-	UpdatedAt      time.Time
-}
+// Version is another one after each change.
+func (o Organization) Version() int64 { return o.UpdatedAt.UnixMicro() }
 
 // payload is the organization as events carry it.
 func (o Organization) payload() event.Organization {
@@ -68,11 +65,6 @@ func (o Organization) payload() event.Organization {
 		Industry: o.Industry, CompanySize: o.CompanySize,
 		CreatedAt: event.Timestamp(o.CreatedAt), TrialEndDate: (*event.Timestamp)(o.TrialEndDate),
 	}
-}
-
-// payload is the user as events carry it.
-func (u User) payload() *event.User {
-	return &event.User{ID: u.ID, Email: u.Email, FullName: u.FullName}
 }
 
 // inUTC changes the zone of what the driver read, not the instants.

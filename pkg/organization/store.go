@@ -53,33 +53,27 @@ func (s *Store) Create(ctx context.Context, n New) (Organization, error) {
 		if err != nil {
 			return o, nil, err
 		}
-		return o, told, access.Record(ctx, tx, now, o.change("organization.create", o.payload()))
+		return o, told, access.Record(ctx, tx, now, o.change("organization.create", nil, o.payload()))
 	})
 }
 
 // write runs one creation: it sets the id and the times of o and lets all write
 // it, what belongs to it, and its event; all returns what was made, and the endpoints
-// that have deliveries then. It runs again when the first transaction failed because
-// the day had no partition yet.
+// that have deliveries then.
 func write[T any](ctx context.Context, s *Store, o *Organization, all func(*sqlx.Tx, time.Time) (T, []uuid.UUID, error)) (T, error) {
 	var told []uuid.UUID
-	create := func(tx *sqlx.Tx, now time.Time) (made T, err error) {
+	made, err := inTx(ctx, s, func(tx *sqlx.Tx, now time.Time) (made T, err error) {
 		o.ID, o.CreatedAt, o.UpdatedAt = postgres.NewID(now), now, now
-		if made, told, err = all(tx, now); postgres.Violates(err, "organizations_domain_key") {
-			return made, problem.Conflict("domain_taken", "domain", "An organization with this domain exists already.")
-		}
-		return made, err
-	}
-	made, err := idempotency.InTx(ctx, s.db, create)
-	if postgres.MissingPartition(err) {
-		made, err = again(ctx, s, create)
-	}
+		made, told, err = all(tx, now)
+		return made, taken(err)
+	})
 	if errors.Is(err, postgres.ErrCommitUnknown) && postgres.Appears(ctx, func(ctx context.Context) error { _, err := s.Get(ctx, o.ID); return err }) {
 		err = nil
 	}
 	if err != nil {
 		var none T
-		return none, explain("create organization", err)
+		return none, explain("create organization",
+			"It is not known whether the organization was created. Look for its domain in the list of organizations before trying again.", err)
 	}
 	if len(told) > 0 {
 		s.committed(told)
@@ -87,12 +81,16 @@ func write[T any](ctx context.Context, s *Store, o *Organization, all func(*sqlx
 	return made, nil
 }
 
-func again[T any](ctx context.Context, s *Store, create func(*sqlx.Tx, time.Time) (T, error)) (T, error) {
-	if _, err := outbox.EnsurePartitions(ctx, s.db); err != nil {
-		var none T
-		return none, err
+// inTx runs a write, and runs it again when the day had no partition yet.
+func inTx[T any](ctx context.Context, s *Store, fn func(*sqlx.Tx, time.Time) (T, error)) (T, error) {
+	made, err := idempotency.InTx(ctx, s.db, fn)
+	if !postgres.MissingPartition(err) {
+		return made, err
 	}
-	return idempotency.InTx(ctx, s.db, create)
+	if _, err := outbox.EnsurePartitions(ctx, s.db); err != nil {
+		return made, err
+	}
+	return idempotency.InTx(ctx, s.db, fn)
 }
 
 // insertOrganization takes what values returns.
@@ -116,13 +114,13 @@ func (o Organization) created(now time.Time, admin *event.User) (event.Envelope,
 	return event.NewOrganizationCreated(postgres.NewID(now), now, o.payload(), admin)
 }
 
-// change is what the audit trail tells of a new organization.
-func (o Organization) change(action string, made any) access.Change {
-	return access.Change{Action: action, ObjectType: "organization", ObjectID: o.ID, After: made}
+// change is what the audit trail tells of an organization.
+func (o Organization) change(action string, before, after any) access.Change {
+	return access.Change{Action: action, ObjectType: "organization", ObjectID: o.ID, Before: before, After: after}
 }
 
-// explain turns the state of the database into a problem that callers may see.
-func explain(what string, err error) error {
-	return fmt.Errorf("%s: %w", what, postgres.Explain(err,
-		"It is not known whether the organization was created. Look for its domain in the list of organizations before trying again."))
+// explain turns the state of the database into a problem that callers may see; doubt
+// is for a commit whose outcome is unknown.
+func explain(what, doubt string, err error) error {
+	return fmt.Errorf("%s: %w", what, postgres.Explain(err, doubt))
 }

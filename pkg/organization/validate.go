@@ -49,7 +49,7 @@ func (n New) check() (Organization, []problem.Field) {
 }
 
 func (a AdminUser) check() []problem.Field {
-	return slices.Concat(checkEmail("admin_user.email", a.Email), endpoint.CheckText("admin_user.full_name", a.FullName, maxName))
+	return checkPerson("admin_user.", a.Email, a.FullName)
 }
 
 func checkTier(tier *string) []problem.Field {

@@ -118,9 +118,5 @@ func get(ctx context.Context, from sqlx.QueryerContext, id uuid.UUID) (Shown, er
 
 func (d *Delivery) inUTC() {
 	d.CreatedAt = d.CreatedAt.UTC()
-	for _, at := range []*time.Time{d.LastAttemptAt, d.DeliveredAt, d.NextAttemptAt} {
-		if at != nil {
-			*at = at.UTC()
-		}
-	}
+	inUTC(d.LastAttemptAt, d.DeliveredAt, d.NextAttemptAt)
 }
