@@ -14,6 +14,9 @@ import (
 // replayShortest is the least time between two looks at replays that others work on.
 const replayShortest = 10 * time.Millisecond
 
+// replayPutOff is how many poll intervals a replay waits after a fault.
+const replayPutOff = 5
+
 // replayLoop takes the replays on that administrators have asked for, one bounded step
 // after another, until ctx ends. It is apart from the claims, so that these are held up
 // by none; all that a replay makes goes through them.
@@ -61,15 +64,19 @@ func (d *Dispatcher) replayed(step outbox.ReplayStep) {
 }
 
 // replayFailed gives up the replay that cannot go on, so that it holds up no other. A
-// database that is away says nothing of it.
+// database that is away, or takes too long, says nothing of it: then it is only the
+// others' turn for a while.
 func (d *Dispatcher) replayFailed(ctx context.Context, r outbox.Replay, err error) {
+	short, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
 	if r.ID == uuid.Nil || postgres.Unavailable(err) {
 		d.log.Warn("replays not taken on, trying again", slog.Any("error", err))
+		if r.ID != uuid.Nil {
+			_ = outbox.PutOffReplay(short, d.db, r.ID, replayPutOff*d.settings.PollInterval) // without it, only the order of replays is another
+		}
 		return
 	}
 	d.log.Error("replay given up", slog.String("replay_id", r.ID.String()), slog.Any("error", err))
-	short, cancel := context.WithTimeout(ctx, sweepTimeout)
-	defer cancel()
 	if err := outbox.FailReplay(short, d.db, r.ID); err != nil && ctx.Err() == nil {
 		d.log.Warn("replay not given up, trying again", slog.Any("error", err))
 	}

@@ -93,3 +93,24 @@ func TestReplayingSurvivesFaults(t *testing.T) {
 		return b.count(t, `sonicus.replays WHERE state = 'failed' AND failure_reason = 'internal' AND created = 0`) == 1
 	})
 }
+
+// A replay whose steps take longer than the database lets them is tried again and
+// again, but others get their turn.
+func TestReplayThatIsTooSlowHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "http://127.0.0.1:9/")
+	b.publish(t, 5)
+	b.exec(t, `UPDATE sonicus.endpoints SET paused_at = now()`)
+	b.exec(t, `DELETE FROM sonicus.queue`)
+	b.exec(t, `UPDATE sonicus.deliveries SET status = 'failed', failure_reason = 'canceled'`)
+	slow := b.replay(t, 1000)
+	b.exec(t, `CREATE FUNCTION sonicus.fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'too slow' USING ERRCODE = 'query_canceled'; END $$`)
+	b.exec(t, `CREATE TRIGGER fault BEFORE INSERT ON sonicus.deliveries FOR EACH ROW WHEN (NEW.replay_id = '`+slow.String()+`') EXECUTE FUNCTION sonicus.fault()`)
+	b.replay(t, 1000)
+	b.run(t)
+	eventually(t, "the end of the other", func() bool { return b.count(t, `sonicus.replays WHERE state = 'done' AND created = 5`) == 1 })
+	b.exec(t, `DROP TRIGGER fault ON sonicus.deliveries`)
+	eventually(t, "the end of the slow one", func() bool {
+		return b.count(t, `sonicus.replays WHERE state = 'done' AND created = 0 AND id = '`+slow.String()+`'`) == 1
+	})
+}

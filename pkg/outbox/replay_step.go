@@ -188,6 +188,16 @@ func (r Replay) write(ctx context.Context, tx *sqlx.Tx, now time.Time, chosen []
 	return written, nil
 }
 
+// PutOffReplay keeps everybody from a replay for a while, so that others get their turn.
+func PutOffReplay(ctx context.Context, db *sqlx.DB, id uuid.UUID, wait time.Duration) error {
+	err := postgres.InTx(ctx, db, func(tx *sqlx.Tx, _ time.Time) error {
+		_, err := tx.ExecContext(ctx, `
+			UPDATE sonicus.replays SET paced_until = greatest(paced_until, now() + $2 * interval '1 second') WHERE id = $1`, id, wait.Seconds())
+		return err
+	})
+	return wrap("put replay off", err)
+}
+
 // FailReplay gives a replay up that cannot go on, unless it has ended meanwhile.
 func FailReplay(ctx context.Context, db *sqlx.DB, id uuid.UUID) error {
 	err := postgres.InTx(ctx, db, func(tx *sqlx.Tx, now time.Time) error {
