@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sonicus/webhooks/pkg/endpoint"
+	"github.com/sonicus/webhooks/pkg/organization"
 	"github.com/sonicus/webhooks/pkg/postgres/pgtest"
 	"github.com/sonicus/webhooks/pkg/problem"
 )
@@ -119,4 +120,52 @@ func setUpBehindCutter(t *testing.T, after bool) (f *fixture, cuts *atomic.Int64
 		return pgtest.Answered
 	})
 	return setUpOn(t, pgtest.Open(t, through)), cuts
+}
+
+// And for every change of an organization and its users.
+func TestChangeOfAnOrganizationWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	for _, action := range []string{"organization.update", "subscription.change", "organization.delete", "user.create", "user.update", "user.delete"} {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, done %v", action, after), func(t *testing.T) {
+				t.Parallel()
+				f, cut := setUpBehindCutter(t, after)
+				o, u := organization.Organization{ID: uuid.New()}, organization.User{ID: uuid.New()}
+				f.stored(t, o.ID, u.ID)
+				changes := f.changes(t, o, u)
+				changes["user.create"] = func(endpoint.Versions) error {
+					_, err := f.organizations.AddUser(t.Context(), o.ID, organization.NewUser{Email: "b@example.com", FullName: "B"})
+					return err
+				}
+				err := changes[action](nil)
+				if after && err != nil {
+					t.Error(err)
+				}
+				if !after && problemOf(t, err).Code != "commit_unknown" {
+					t.Errorf("got %v", err)
+				}
+				var recorded int
+				err = f.db.GetContext(t.Context(), &recorded, `SELECT count(*) FROM sonicus.audit_log WHERE action = $1`, action)
+				if err != nil || cut.Load() != 1 || (recorded == 1) != after {
+					t.Errorf("%d cuts, %d rows in the audit trail, %v", cut.Load(), recorded, err)
+				}
+			})
+		}
+	}
+}
+
+// stored writes an organization and a user past the stores, in no transaction that the
+// cutter could cut.
+func (f *fixture) stored(t *testing.T, organization, user uuid.UUID) {
+	t.Helper()
+	for _, statement := range []string{
+		`INSERT INTO sonicus.organizations (id, name, display_name, domain, primary_contact_email, subscription_tier, subscription_status, max_users, created_at, updated_at)
+		 SELECT $1, 'A', 'A', 'example.com', 'a@example.com', 'starter', 'active', 10, now(), now() WHERE $2::uuid IS NOT NULL`,
+		`INSERT INTO sonicus.users (id, organization_id, email, full_name, role, created_at, updated_at)
+		 VALUES ($2, $1, 'ada@example.com', 'Ada Lovelace', 'member', now(), now())`,
+	} {
+		if _, err := f.db.ExecContext(t.Context(), statement, organization, user); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

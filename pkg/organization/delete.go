@@ -23,7 +23,7 @@ WHERE id = $1`)
 // Delete deletes an organization that has one of the expected versions, and its users,
 // and tells of it as organization.deleted, which carries the organization as it was. Of
 // the row, all texts are erased; the event, as long as it is kept, and the audit trail
-// still have them. Its own endpoints get that event, and nothing about it afterwards;
+// still have them. Its own endpoints get that event, and nothing that is published afterwards;
 // they stay until they are deleted, and none can be added. Problems: those of
 // [Store.Update] without Invalid and Conflict.
 func (s *Store) Delete(ctx context.Context, id uuid.UUID, expected endpoint.Versions) error {

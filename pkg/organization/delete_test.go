@@ -3,11 +3,15 @@ package organization_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
 
+	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/organization"
 	"github.com/sonicus/webhooks/pkg/outbox"
+	"github.com/sonicus/webhooks/pkg/postgres"
 )
 
 func TestNothingIsFoundOfADeletedOrganization(t *testing.T) {
@@ -63,12 +67,18 @@ func TestEndpointsOfADeletedOrganizationHearOfItAndNoMore(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	o := f.create(t, example())
-	own := hook("*")
+	own := hook("*", "webhook.*")
 	own.OrganizationID = &o.ID
 	id := f.register(t, own)
 	if err := f.organizations.Delete(t.Context(), o.ID, nil); err != nil {
 		t.Fatal(err)
 	}
+	f.publish(t, func(now time.Time) (event.Envelope, error) {
+		return event.NewEndpointDisabled(postgres.NewID(now), now, event.DisabledEndpoint{Endpoint: event.Endpoint{ID: id, OrganizationID: &o.ID}, DisabledReason: event.DisabledGone})
+	})
+	f.publish(t, func(now time.Time) (event.Envelope, error) {
+		return event.NewOrganizationTest(postgres.NewID(now), now)
+	})
 	if told := f.hinted(); len(told) != 1 || !told[0][id] {
 		t.Errorf("told %v", told)
 	}
@@ -82,6 +92,21 @@ func TestEndpointsOfADeletedOrganizationHearOfItAndNoMore(t *testing.T) {
 	}
 	if _, err := f.endpoints.Create(t.Context(), own); problemOf(t, err).Fields[0].Code != "unknown_organization" {
 		t.Errorf("a new one: %v", err)
+	}
+}
+
+func (f *fixture) publish(t *testing.T, seal func(now time.Time) (event.Envelope, error)) {
+	t.Helper()
+	err := postgres.InTx(t.Context(), f.db, func(tx *sqlx.Tx, now time.Time) error {
+		e, err := seal(now)
+		if err != nil {
+			return err
+		}
+		_, err = outbox.Publish(t.Context(), tx, e)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -23,7 +23,7 @@ type Fate struct {
 // Reasons are why an endpoint did not get an event.
 func Reasons() []string {
 	return []string{
-		"inactive",      // it was switched off
+		"inactive",      // it was switched off, or its organization had been deleted
 		"event_type",    // it had not subscribed to the type
 		"filter",        // the payload did not meet its filter
 		"organization",  // it belongs to another organization

@@ -26,11 +26,16 @@ import (
 // parsed only when an endpoint has a filter. A test ($8) concerns every endpoint and
 // passes every filter.
 //
+// Tests, and events about the service itself, go to no endpoint of an organization that
+// is deleted: it has got organization.deleted, and no business event can follow that.
+//
 // id is sonicus.delivery_id($1, endpoint_id, 1) written out, with what of it is
 // the event's as $7: Postgres cannot inline that function.
 const publish = `candidate AS MATERIALIZED (
     SELECT e.id AS endpoint_id, 1 + e.max_retries AS max_attempts, e.ordering = 'organization' AND $3::uuid IS NOT NULL AND $2 NOT LIKE 'webhook.%' AS ordered,
-           CASE WHEN NOT ($8 AND s.why LIKE 'filter.%') THEN s.why END AS skipped
+           CASE WHEN ($8 OR $2 LIKE 'webhook.%') AND e.organization_id IS NOT NULL
+                     AND EXISTS (SELECT FROM sonicus.organizations o WHERE o.id = e.organization_id AND o.deleted_at IS NOT NULL) THEN 'inactive'
+                WHEN NOT ($8 AND s.why LIKE 'filter.%') THEN s.why END AS skipped
     FROM sonicus.endpoints e CROSS JOIN LATERAL (SELECT sonicus.skipped(e, $6::jsonb[], (SELECT sonicus.document($4))) AS why) s
     WHERE sonicus.concerns(e, $3) OR ($8 AND e.deleted_at IS NULL)
 ), published AS (
