@@ -156,6 +156,9 @@ func (n NewReplay) check() (wrong []problem.Field) {
 		refuse("rate_limit", "out_of_range", fmt.Sprintf("use a whole number from 1 to %d", MaxReplayRate))
 	}
 	n.checkStatuses(refuse)
+	if n.EventTypes != nil && len(n.EventTypes) == 0 { // which could mean none, or all
+		refuse("event_types", "required", "name one at least, or leave it out for all")
+	}
 	if len(n.EventTypes) > maxReplayTypes {
 		refuse("event_types", "too_many", fmt.Sprintf("give at most %d", maxReplayTypes))
 		return wrong
@@ -172,6 +175,9 @@ func (n NewReplay) checkStatuses(refuse func(field, code, detail string)) {
 	if n.Mode == ReplayMissing && len(n.Statuses) > 0 {
 		refuse("statuses", "not_allowed", "leave them out: what is missing has no status")
 		return
+	}
+	if n.Statuses != nil && len(n.Statuses) == 0 {
+		refuse("statuses", "required", "name one at least, or leave it out for all")
 	}
 	if len(n.Statuses) > maxReplayTypes {
 		refuse("statuses", "too_many", fmt.Sprintf("give at most %d", maxReplayTypes))
