@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -159,4 +160,20 @@ func TestTourOfTheReadme(t *testing.T) {
 		t.Errorf("%d of %d deliveries are sent, in %d requests", sent, all, len(r.got()))
 	}
 	svc.booksAgree()
+}
+
+func TestFilterOfTheReadmeChooses(t *testing.T) {
+	t.Parallel()
+	svc := start(t, quick(nil))
+	filters := blocks(t, "json")
+	if len(filters) != 1 {
+		t.Fatalf("%d filters in the README, want one", len(filters))
+	}
+	for domain, want := range map[string]bool{"acme.example": true, "other.example": false} {
+		payload := map[string]any{"data": map[string]any{"organization": map[string]any{"subscription_tier": "premium", "domain": domain, "max_users": 2}}}
+		told := svc.manage(http.StatusOK, http.MethodPost, "/api/v1/webhooks/filters/test", map[string]any{"filter": json.RawMessage(filters[0]), "payload": payload})
+		if told["matches"] != want {
+			t.Errorf("%s: %v, want %v", domain, told, want)
+		}
+	}
 }
