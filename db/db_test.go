@@ -102,6 +102,32 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	}
 }
 
+// An organization that is deleted stays so, though the schema before cannot say it.
+func TestDeletedOrganizationsStayDeletedOverADowngrade(t *testing.T) {
+	t.Parallel()
+	url := pgtest.NewURL(t)
+	db := pgtest.Open(t, url)
+	if _, err := db.ExecContext(t.Context(), `INSERT INTO sonicus.organizations
+			(id, name, display_name, domain, primary_contact_email, subscription_tier, subscription_status, max_users, created_at, updated_at, deleted_at)
+		SELECT id, '', '', id::text, '', 'starter', 'active', 1, now(), now(), now() FROM gen_random_uuid() AS id
+		UNION ALL SELECT gen_random_uuid(), 'A', 'A', 'example.com', 'a@example.com', 'starter', 'active', 1, now(), now(), NULL`); err != nil {
+		t.Fatal(err)
+	}
+	for undone := ""; undone != "00017_organization_changes.sql"; {
+		var err error
+		if undone, err = postgres.MigrateDown(t.Context(), url); err != nil || undone == "" {
+			t.Fatal(undone, err)
+		}
+	}
+	if err := postgres.Migrate(t.Context(), url, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	if err := db.SelectContext(t.Context(), &left, `SELECT name FROM sonicus.organizations WHERE deleted_at IS NULL`); err != nil || !slices.Equal(left, []string{"A"}) {
+		t.Errorf("there are %q, %v", left, err)
+	}
+}
+
 // Dispatchers of the release before go on working while the schema is brought up to
 // date, until they are replaced; one that meets a function which takes or returns
 // something else claims nothing, or records nothing.

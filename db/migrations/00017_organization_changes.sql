@@ -5,8 +5,10 @@
 -- domain: it is unique, and no domain, so that the real one is free again.
 
 -- +goose Up
+ALTER TABLE sonicus.organizations ADD deleted_at timestamptz;
+-- Those that were deleted before the schema was taken back.
+UPDATE sonicus.organizations SET deleted_at = updated_at WHERE domain = id::text;
 ALTER TABLE sonicus.organizations
-    ADD deleted_at timestamptz,
     ADD CONSTRAINT organizations_deleted_check CHECK (deleted_at IS NULL OR (name = '' AND display_name = '' AND domain = id::text AND primary_contact_email = ''
                                                                             AND industry IS NULL AND company_size IS NULL));
 CREATE INDEX users_organization_idx ON sonicus.users (organization_id, id);
