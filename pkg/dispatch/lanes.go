@@ -441,7 +441,7 @@ func (l *lanes) count() int {
 }
 
 // stale takes out the deliveries that have waited for longer than patience for
-// room at their receiver.
+// room at their receiver, which is slow by that.
 func (l *lanes) stale(now time.Time, patience time.Duration) []outbox.Claimed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -451,6 +451,7 @@ func (l *lanes) stale(now time.Time, patience time.Duration) []outbox.Claimed {
 		for n < len(r.waiting) && now.Sub(r.waiting[n].ClaimedAt) > patience {
 			n++
 		}
+		r.slow = r.slow || n > 0
 		old = append(old, l.takeOut(now, r, n)...)
 		l.forget(now, id, r)
 	}

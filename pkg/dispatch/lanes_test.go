@@ -359,6 +359,35 @@ func TestStaleDeliveriesAreGivenBack(t *testing.T) {
 	}
 }
 
+// A receiver was quick and now holds all requests: what it cannot take is another
+// dispatcher's to claim.
+func TestStaleDeliveriesAreNotClaimedAgainUntilTheReceiverAnswers(t *testing.T) {
+	t.Parallel()
+	const limit = 32
+	f := newFloor(t, 256, limit)
+	f.prove(1, limit)
+	f.work(first(1))
+	queue := map[outbox.Lane]int{first(1): 1000}
+	if n := f.drain(queue)[uuid.UUID{15: 1}]; n <= limit {
+		t.Fatalf("%d claimed, none of them ahead", n)
+	}
+	f.now = f.now.Add(2 * staleAfter)
+	queue[first(1)] += len(f.stale(f.now, staleAfter))
+	for range 3 {
+		f.work(first(1)) // a sweep has found it
+		f.now = f.now.Add(2 * staleAfter)
+		if n := len(f.claim(queue)); n != 0 {
+			t.Errorf("%d claimed for a receiver that holds all that it may get", n)
+		}
+	}
+	f.landed(f.now, uuid.UUID{15: 1}, 100*time.Millisecond, true, true)
+	f.end(1)
+	f.now = f.now.Add(time.Second)
+	if n := len(f.claim(queue)); n <= 1 {
+		t.Errorf("%d claimed when it has answered, want some ahead again", n)
+	}
+}
+
 func TestIdleReceiversAreForgotten(t *testing.T) {
 	t.Parallel()
 	f := newFloor(t, 8, 8)

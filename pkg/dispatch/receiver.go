@@ -32,6 +32,7 @@ type receiver struct {
 	window  int  // requests in flight, now
 	proven  bool // the last request that ended was a success
 	paced   bool // a rate limit or a recovery holds it back
+	slow    bool // what was claimed ahead was given back, and no success has come since
 	latency time.Duration
 
 	coming   int              // asked for by the claim that is under way
@@ -53,9 +54,11 @@ func (r *receiver) held() int { return r.coming + len(r.waiting) + r.sending }
 
 // supply is how many deliveries should be at hand: a window's worth, and what the
 // receiver answers while the next claim is under way. Where there is a pace, each
-// has its time, which must not pass while it waits for its turn.
+// has its time, which must not pass while it waits for its turn. Nothing is claimed
+// ahead, either, after that was in vain: requests that hang have no latency yet, and
+// what would be claimed again and again could not be had by other dispatchers.
 func (r *receiver) supply(window int) int {
-	if r.latency == 0 || !r.proven || r.paced {
+	if r.latency == 0 || !r.proven || r.paced || r.slow {
 		return window
 	}
 	return r.window + min(aheadMost, int(time.Duration(r.window)*ahead/r.latency))
@@ -87,6 +90,7 @@ func (r *receiver) learn(took time.Duration, success bool) {
 		r.window = max(min(firstWindow, r.limit), r.window/2)
 		return
 	}
+	r.slow = false
 	r.window = min(r.limit, r.window+1)
 	if r.latency == 0 {
 		r.latency = took
