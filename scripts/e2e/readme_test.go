@@ -171,9 +171,9 @@ func TestFilterOfTheReadmeChooses(t *testing.T) {
 	}
 	for domain, want := range map[string]bool{"acme.example": true, "other.example": false} {
 		payload := map[string]any{"data": map[string]any{"organization": map[string]any{"subscription_tier": "premium", "domain": domain, "max_users": 2}}}
-		told := svc.manage(http.StatusOK, http.MethodPost, "/api/v1/webhooks/filters/test", map[string]any{"filter": json.RawMessage(filters[0]), "payload": payload})
-		if told["matches"] != want {
-			t.Errorf("%s: %v, want %v", domain, told, want)
+		status, told, err := svc.call(http.MethodPost, "/api/v1/webhooks/filters/test", map[string]any{"filter": json.RawMessage(filters[0]), "payload": payload})
+		if err != nil || status != http.StatusOK || told["matches"] != want {
+			t.Errorf("%s: %d %v %v, want %v", domain, status, told, err, want)
 		}
 	}
 }
