@@ -579,7 +579,7 @@ func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
 	if diff := cmp.Diff(windows, words(doc, "Window")); diff != "" {
 		t.Error(diff)
 	}
-	for _, name := range []string{"UID", "Text", "Actor", "Action", "ObjectType", "ObjectID", "OfEventType", "FailureReason"} {
+	for _, name := range []string{"UID", "Text", "Actor", "Action", "ObjectType", "ObjectID", "FailureReason"} {
 		if s := doc.Components.Parameters[name].Value.Schema.Value; s.MinLength != 1 || s.MaxLength == nil || *s.MaxLength != maxParam {
 			t.Errorf("%s: want 1 to %d bytes", name, maxParam)
 		}
@@ -588,10 +588,10 @@ func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
 	for path, values := range map[string]map[string]string{
 		endpointsPath: {"active": "true", "organization_id": uuid.NewString(), "event": event.Types()[0], "health": "ok", "uid": "x", "q": "x"},
 		deliveriesPath: {
-			"endpoint_id": uuid.NewString(), "event_id": uuid.NewString(), "organization_id": uuid.NewString(), "event_type": "x", "status": "failed,sent",
+			"endpoint_id": uuid.NewString(), "event_id": uuid.NewString(), "organization_id": uuid.NewString(), "event_type": event.Types()[0], "status": "failed,sent",
 			"failure_reason": "exhausted", "http_status_code": "503", "test": "true", "since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z",
 		},
-		eventsPath:               {"organization_id": uuid.NewString(), "event_type": "x", "since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z"},
+		eventsPath:               {"organization_id": uuid.NewString(), "event_type": event.Types()[0], "since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z"},
 		statsPath:                {"window": "7d", "endpoint_id": uuid.NewString()},
 		statsPath + "/endpoints": {"window": "1h"},
 		trailPath: {

@@ -87,7 +87,7 @@ type attemptsAnswer struct {
 func deliveryFilter(p *params) outbox.Filter {
 	return outbox.Filter{
 		EndpointID: p.id("endpoint_id"), EventID: p.id("event_id"), OrganizationID: p.id("organization_id"),
-		EventType: p.text("event_type"), Statuses: severalOf(p, "status", outbox.Statuses()), FailureReason: p.text("failure_reason"),
+		EventType: p.eventType("event_type"), Statuses: severalOf(p, "status", outbox.Statuses()), FailureReason: p.text("failure_reason"),
 		HTTPStatus: p.number("http_status_code", 100, 999), Test: p.flag("test"), Since: p.instant("since"), Until: p.instant("until"),
 	}
 }

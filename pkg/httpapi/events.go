@@ -42,7 +42,7 @@ type stateAnswer struct {
 
 func eventFilter(p *params) outbox.EventFilter {
 	return outbox.EventFilter{
-		EventType: p.text("event_type"), OrganizationID: p.id("organization_id"), Since: p.instant("since"), Until: p.instant("until"),
+		EventType: p.eventType("event_type"), OrganizationID: p.id("organization_id"), Since: p.instant("since"), Until: p.instant("until"),
 	}
 }
 

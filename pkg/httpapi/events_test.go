@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
+	"github.com/sonicus/webhooks/pkg/event"
 )
 
 // shownEvents are the types of the events that a list shows.
@@ -41,17 +43,34 @@ func TestEventsAreFoundByEachFilter(t *testing.T) {
 	}
 }
 
+// A list that is filtered by a misspelt type, and answers with nothing, looks like one
+// of which nothing has happened.
+func TestNoListIsOfAnEventTypeThatIsNone(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	for _, list := range []string{eventsPath + "?event_type=", deliveriesPath + "?event_type=", endpointsPath + "?event="} {
+		for _, eventType := range event.Types() {
+			a.get(t, list+eventType).json(t, 200)
+		}
+		for _, none := range []string{"", "nope", "organization.*", "*", event.WebhookTest, "Organization.Created", "organization.created,user.created"} {
+			if d := a.get(t, list+none).problem(t, 422, "invalid_value"); !strings.HasPrefix(d.fieldNames(), "event") {
+				t.Errorf("%s%s: %s", list, none, d.fieldNames())
+			}
+		}
+	}
+}
+
 func TestEventIsShownAsItIsSentWithItsWay(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	delivery := a.delivery(t)
 	a.attempted(t, delivery, "sent")
 	of := a.get(t, deliveriesPath+"/"+delivery).json(t, 200)
-	event := of["event_id"].(string)
-	got := a.get(t, eventsPath+"/"+event)
+	id := of["event_id"].(string)
+	got := a.get(t, eventsPath+"/"+id)
 	shown := got.json(t, 200)
 	var payload string
-	if err := a.db.GetContext(t.Context(), &payload, `SELECT payload FROM sonicus.events WHERE id = $1`, event); err != nil {
+	if err := a.db.GetContext(t.Context(), &payload, `SELECT payload FROM sonicus.events WHERE id = $1`, id); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(got.body, `"payload":`+payload) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/sonicus/webhooks/pkg/event"
 	"github.com/sonicus/webhooks/pkg/problem"
 )
 
@@ -134,6 +135,16 @@ func (p *params) oneOf(name string, words ...string) string {
 		return ""
 	}
 	return *s
+}
+
+// eventType returns a type of the catalogue: there are no events of another one, and
+// patterns such as organization.* are for subscriptions.
+func (p *params) eventType(name string) *string {
+	s := p.oneOf(name, event.Types()...)
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 // severalOf returns some of some words, separated by commas; nil when it is not there.
