@@ -47,6 +47,7 @@ type Checked struct {
 	// would print an unexported one.
 	SecretKey secret.Value
 
+	path                   string // of its fields in the request
 	uid                    *string
 	url, name, description string
 	events                 []string
@@ -74,7 +75,9 @@ func (s *Store) Check(ctx context.Context, n New, path string) (Checked, error) 
 	if err != nil {
 		return Checked{}, err
 	}
-	return n.checked(url)
+	checked, err := n.checked(url)
+	checked.path = path
+	return checked, err
 }
 
 // lookUp returns a URL that has passed, normalized; path is as for [Store.Check].

@@ -109,7 +109,7 @@ func (s *Store) Insert(ctx context.Context, tx *sqlx.Tx, now time.Time, c Checke
 		c.timeout, c.retries, pq.Array(c.schedule), c.rate, c.concurrency, c.ordering, c.breakerFailures, c.breakerMaxOpen, postgres.JSON(c.metadata), headers, names,
 		sealed, made.SecretLast4, filter.document, filter.clauses, filter.paths, now).Scan(&made.Version, &metadata, &filter.document)
 	if postgres.Violates(err, "endpoints_uid_idx") {
-		return Created{}, problem.Conflict(codeTaken, "uid", "Another endpoint has this uid.")
+		return Created{}, problem.Conflict(codeTaken, c.path+"uid", "Another endpoint has this uid.")
 	}
 	if err != nil {
 		return Created{}, fmt.Errorf("insert endpoint: %w", err)

@@ -152,6 +152,31 @@ func TestAUIDStaysWithItsOrganization(t *testing.T) {
 	a.post(t, "/api/v1/organization-crud/organizations", fmt.Sprintf(onboarding, "crm.b")).json(t, 201)
 }
 
+func TestOnboardingNamesWhichUIDIsTaken(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.put(t, "", nil).json(t, 201)
+	for name, c := range map[string]struct{ uids, field string }{
+		"by one that is registered":    {"erp bi crm", "webhook_endpoints[2].uid"},
+		"twice in the same request":    {"erp bi erp", "webhook_endpoints[2].uid"},
+		"the first of the request":     {"crm bi", "webhook_endpoints[0].uid"},
+		"right after one without name": {"- crm", "webhook_endpoints[1].uid"},
+	} {
+		var endpoints []string
+		for uid := range strings.FieldsSeq(c.uids) {
+			endpoints = append(endpoints, strings.Replace(`{"uid":"`+uid+`","url":"`+hook+`","events":["*"],"name":"x"}`, `"uid":"-",`, "", 1))
+		}
+		d := a.post(t, "/api/v1/organization-crud/organizations", `{"name":"B","domain":"b.example.com","primary_contact_email":"b@example.com",
+			"admin_user":{"email":"b@example.com","full_name":"B"},"webhook_endpoints":[`+strings.Join(endpoints, ",")+`]}`).problem(t, 409, "uid_taken")
+		if d.fieldNames() != c.field {
+			t.Errorf("%s: got %s, want %s", name, d.fieldNames(), c.field)
+		}
+	}
+	if d := a.get(t, endpointsPath).json(t, 200)["data"].([]any); len(d) != 1 {
+		t.Errorf("%d endpoints, want the one of before", len(d))
+	}
+}
+
 func TestAStaleWriteUnderAUIDIsRefused(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
