@@ -586,7 +586,8 @@ func TestDescribedFiltersAreTheRealOnes(t *testing.T) {
 	}
 	a := newAPI(t)
 	for path, values := range map[string]map[string]string{
-		endpointsPath: {"active": "true", "organization_id": uuid.NewString(), "event": event.Types()[0], "health": "ok", "uid": "x", "q": "x"},
+		organizationsPath + "/": {"domain": "example.com"},
+		endpointsPath:           {"active": "true", "organization_id": uuid.NewString(), "event": event.Types()[0], "health": "ok", "uid": "x", "q": "x"},
 		deliveriesPath: {
 			"endpoint_id": uuid.NewString(), "event_id": uuid.NewString(), "organization_id": uuid.NewString(), "event_type": event.Types()[0], "status": "failed,sent",
 			"failure_reason": "exhausted", "http_status_code": "503", "test": "true", "since": "2025-08-07T16:20:52Z", "until": "2025-08-07T16:20:52Z",

@@ -106,6 +106,21 @@ func showOnboarded(made organization.Onboarded) created {
 	return created{location: locationOf(made.Organization), body: body}
 }
 
+// organizationFilter takes a domain as a creation does, so that whoever sends the same
+// text finds what it made.
+func organizationFilter(p *params) (f organization.Filter) {
+	given := p.text("domain")
+	if given == nil {
+		return f
+	}
+	domain, found := organization.CheckDomain(*given)
+	for _, w := range found {
+		p.wrong.add("domain", "invalid_value", w.Detail)
+	}
+	f.Domain = domain
+	return f
+}
+
 func organizationItem(o organization.Organization) (uuid.UUID, any) { return o.ID, showOrganization(o) }
 
 func locationOf(o organization.Organization) string { return organizationsPath + "/" + o.ID.String() }

@@ -41,7 +41,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, organizationsPath + "/", access.Admin, create},
 		{http.MethodPost, base + "/super-admin/organizations/", access.SuperAdmin, create},
 		{http.MethodPost, base + "/organization-crud/organizations/", access.Admin, taking(onboardingFields, s.organizations.Onboard, showOnboarded)},
-		{http.MethodGet, organizationsPath + "/", access.Viewer, listing("organizations", s.organizations.List, organizationItem)},
+		{http.MethodGet, organizationsPath + "/", access.Viewer, filtered("organizations", organizationFilter, s.organizations.List, organizationItem)},
 		{http.MethodGet, organizationsPath + "/:id", access.Viewer, byID(s.organizations.Get, showOrganization)},
 		{http.MethodPatch, organizationsPath + "/:id", access.Admin, changing(organizationPatch, s.updateOrganization, showOrganization)},
 		{http.MethodDelete, organizationsPath + "/:id", access.SuperAdmin, deleting(s.organizations.Delete)},

@@ -16,8 +16,9 @@ const (
 	maxEmail  = 254 // octets, RFC 5321 §4.5.3.1.3 without the brackets
 )
 
-// checkDomain returns the domain as it is stored: lower case, A-labels.
-func checkDomain(given string) (string, []problem.Field) {
+// CheckDomain returns a domain as it is stored, lower case with A-labels, or what is
+// wrong with it.
+func CheckDomain(given string) (string, []problem.Field) {
 	if found := endpoint.CheckText("domain", given, maxDomain); found != nil {
 		return "", found
 	}

@@ -37,7 +37,7 @@ func TestNothingIsFoundOfADeletedOrganization(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if all, err := f.organizations.List(t.Context(), 10, uuid.Nil); err != nil || len(all) != 0 {
+	if all, err := f.organizations.List(t.Context(), organization.Filter{}, 10, uuid.Nil); err != nil || len(all) != 0 {
 		t.Errorf("listed: %+v %v", all, err)
 	}
 	var texts string

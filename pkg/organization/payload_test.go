@@ -120,7 +120,7 @@ func TestTimesAreUTCWhateverTheServersZone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := f.organizations.List(t.Context(), 1, uuid.Nil)
+	list, err := f.organizations.List(t.Context(), organization.Filter{}, 1, uuid.Nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestListPagesFromTheNewest(t *testing.T) {
 	}
 	before := uuid.Nil
 	for range 3 {
-		page, err := f.organizations.List(t.Context(), 2, before)
+		page, err := f.organizations.List(t.Context(), organization.Filter{}, 2, before)
 		if err != nil || len(page) == 0 {
 			t.Fatal(page, err)
 		}
@@ -164,7 +164,7 @@ func TestListPagesFromTheNewest(t *testing.T) {
 			before = o.ID
 		}
 	}
-	if last, err := f.organizations.List(t.Context(), 2, before); err != nil || len(last) != 0 || len(missing) != 0 {
+	if last, err := f.organizations.List(t.Context(), organization.Filter{}, 2, before); err != nil || len(last) != 0 || len(missing) != 0 {
 		t.Errorf("%d after the last, %d not listed, %v", len(last), len(missing), err)
 	}
 }

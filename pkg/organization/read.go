@@ -27,15 +27,23 @@ func (s *Store) Get(ctx context.Context, id uuid.UUID) (Organization, error) {
 	return o.inUTC(), nil
 }
 
+// Filter says which organizations a list shows; the zero value: all.
+type Filter struct {
+	Domain string // the one that has it, as [CheckDomain] returns it
+}
+
+const list = `SELECT ` + columns + ` FROM sonicus.organizations
+WHERE id < $1 AND deleted_at IS NULL AND ($3 = '' OR domain = $3)
+ORDER BY id DESC LIMIT $2`
+
 // List returns up to limit organizations, the newest first, with ids below
 // before; uuid.Nil begins with the newest.
-func (s *Store) List(ctx context.Context, limit int, before uuid.UUID) ([]Organization, error) {
+func (s *Store) List(ctx context.Context, f Filter, limit int, before uuid.UUID) ([]Organization, error) {
 	if before == uuid.Nil {
 		before = uuid.Max
 	}
 	all := []Organization{}
-	err := s.db.SelectContext(ctx, &all, `SELECT `+columns+` FROM sonicus.organizations WHERE id < $1 AND deleted_at IS NULL ORDER BY id DESC LIMIT $2`, before, limit)
-	if err != nil {
+	if err := s.db.SelectContext(ctx, &all, list, before, limit, f.Domain); err != nil {
 		return nil, explain("list organizations", "", err)
 	}
 	for i, o := range all {

@@ -240,7 +240,7 @@ func TestUnavailableDatabaseIsSaidSo(t *testing.T) {
 	_, create := f.organizations.Create(t.Context(), example())
 	_, onboard := f.organizations.Onboard(t.Context(), onboarding())
 	_, get := f.organizations.Get(t.Context(), uuid.Max)
-	_, list := f.organizations.List(t.Context(), 1, uuid.Nil)
+	_, list := f.organizations.List(t.Context(), organization.Filter{}, 1, uuid.Nil)
 	for _, err := range []error{create, onboard, get, list} {
 		if p := problemOf(t, err); p.Kind != problem.KindUnavailable || p.Code != "unavailable" || p.RetryAfter <= 0 {
 			t.Errorf("got %+v", p)

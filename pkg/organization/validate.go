@@ -36,7 +36,7 @@ var (
 // check is the organization that n asks for, with its defaults but without what
 // the transaction gives it, and every field that is wrong. No clock, no I/O.
 func (n New) check() (Organization, []problem.Field) {
-	domain, found := checkDomain(n.Domain)
+	domain, found := CheckDomain(n.Domain)
 	found = slices.Concat(endpoint.CheckText("name", n.Name, maxName), endpoint.CheckOptionalText("display_name", n.DisplayName, maxName),
 		found, checkEmail("primary_contact_email", n.PrimaryContactEmail), checkTier(n.SubscriptionTier), checkStatus(n.SubscriptionStatus),
 		endpoint.CheckRange("max_users", n.MaxUsers, MaxUsers), endpoint.CheckOptionalText("industry", n.Industry, maxIndustry), checkSize(n.CompanySize),

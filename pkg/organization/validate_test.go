@@ -151,7 +151,7 @@ func TestDomainIsStoredAsALookUpFindsIt(t *testing.T) {
 		strings.Repeat("a", 63) + ".com":  strings.Repeat("a", 63) + ".com",
 		strings.Repeat("a.", 125) + "com": strings.Repeat("a.", 125) + "com",
 	} {
-		if got, found := checkDomain(given); got != want || found != nil {
+		if got, found := CheckDomain(given); got != want || found != nil {
 			t.Errorf("%q: got %q %+v, want %q", given, got, found, want)
 		}
 	}
