@@ -35,6 +35,11 @@ func (s *Server) once(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
+		end, err := s.answers.Begin(c.Request().Context(), request)
+		if err != nil {
+			return err
+		}
+		defer end()
 		first, err := s.answers.Find(c.Request().Context(), request)
 		if err != nil {
 			return err

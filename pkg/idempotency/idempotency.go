@@ -4,7 +4,8 @@
 // The key's row is written in the transaction of the work itself, before anything
 // else, so that a second request with the key waits for the first one's end; the
 // answer is stored in it before the COMMIT. Both exist then, or neither. A request
-// that fails leaves nothing behind, and may be repeated with its key.
+// that fails leaves nothing behind, and may be repeated with its key. Within a
+// process, requests with one key come one after another, see [Store.Begin].
 //
 // To cover a write, let it use [InTx] where it would use postgres.InTx, once per
 // request, and let its function return what is answered with. In pkg/httpapi every
@@ -53,12 +54,15 @@ func (*Replayed) Error() string { return "done before, under the same Idempotenc
 
 // Store keeps the answers.
 type Store struct {
-	db  *sqlx.DB
-	box *secret.Box
+	db    *sqlx.DB
+	box   *secret.Box
+	turns turns
 }
 
 // NewStore makes a store that seals answers with box.
-func NewStore(db *sqlx.DB, box *secret.Box) *Store { return &Store{db: db, box: box} }
+func NewStore(db *sqlx.DB, box *secret.Box) *Store {
+	return &Store{db: db, box: box, turns: turns{taken: map[turn]chan struct{}{}}}
+}
 
 // findTimeout bounds the look-up that comes before the work.
 const findTimeout = 5 * time.Second

@@ -14,8 +14,8 @@ import (
 	"github.com/sonicus/webhooks/pkg/problem"
 )
 
-// maxWait is how long a request waits for another one with its key to end. Each that
-// waits holds a connection.
+// maxWait is how long a request waits for another one with its key to end, in this
+// process and then in others. Who waits for others holds a connection.
 const maxWait = time.Second
 
 // InTx is [postgres.InTx] for work that a request may ask for again: when ctx comes
