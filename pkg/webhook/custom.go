@@ -23,6 +23,7 @@ const (
 var reserved = []string{
 	"host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",
 	"cookie", "user-agent", "accept-encoding", "idempotency-key", "x-idempotency-key",
+	"forwarded", "via", "x-real-ip",
 	"proxy-*", "x-sonicus-*", "webhook-*", "svix-*", "x-forwarded-*", "x-amz-*", "x-goog-*", "metadata*",
 }
 
@@ -49,12 +50,14 @@ func isReserved(name string) bool {
 }
 
 // WithHeaders returns the target with headers of its own, all of which have passed
-// [CheckHeader]. They are sent under the names as they are given.
+// [CheckHeader]. They are sent under the names as they are given, and their values are
+// masked in what is kept of answers.
 func (t *Target) WithHeaders(custom map[string]string) *Target {
 	with := *t
 	with.custom = make(http.Header, len(custom))
 	for name, value := range custom {
 		with.custom[name] = []string{value}
 	}
+	with.secrets = secretsOf(with.custom)
 	return &with
 }

@@ -15,7 +15,7 @@ func TestHeadersThatOthersOwnAreReserved(t *testing.T) {
 	for _, name := range []string{
 		"Host", "Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade", "Expect",
 		"Proxy-Authorization", "Proxy-Connection", "Cookie", "User-Agent", "Accept-Encoding", "Idempotency-Key", "X-Idempotency-Key", "X-Sonicus-Signature", "X-Sonicus-",
-		"Webhook-Id", "webhook-signature", "Svix-Id", "X-Forwarded-For", "X-Amz-Date", "X-Goog-Api-Key", "Metadata", "Metadata-Flavor",
+		"Webhook-Id", "webhook-signature", "Svix-Id", "X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "X-Amz-Date", "X-Goog-Api-Key", "Metadata", "Metadata-Flavor",
 	} {
 		for _, spelt := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
 			if found := webhook.CheckHeader("f", spelt, "x"); len(found) != 1 || found[0].Code != "reserved_header" || found[0].Field != "f" {
@@ -23,7 +23,7 @@ func TestHeadersThatOthersOwnAreReserved(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"Authorization", "X-Api-Key", "Accept", "X-Webhook-Token", "Tea", "Hosts", "Forwarded", strings.Repeat("a", 64), "!#$%&'*+-.^_`|~09az"} {
+	for _, name := range []string{"Authorization", "X-Api-Key", "Accept", "X-Webhook-Token", "Tea", "Hosts", "Forward", "Viaduct", "X-Real", strings.Repeat("a", 64), "!#$%&'*+-.^_`|~09az"} {
 		if found := webhook.CheckHeader("f", name, ""); found != nil {
 			t.Errorf("%s: %v", name, found)
 		}

@@ -24,14 +24,19 @@ var storedNames = []string{
 	"Server", "Traceparent", "Via", "X-Amzn-Trace-Id", "X-Correlation-Id", "X-Request-Id",
 }
 
-func storedHeaders(h http.Header) map[string]string {
+func storedHeaders(h http.Header, s secrets) map[string]string {
 	var kept map[string]string
 	for _, name := range storedNames {
 		if values := h[name]; len(values) > 0 {
 			if kept == nil {
 				kept = make(map[string]string)
 			}
-			kept[name], _ = clean(strings.Join(values, ", "), maxHeaderValue)
+			value := strings.Join(values, ", ")
+			cut := len(value) > maxHeaderValue
+			if cut { // as of a body, so that there is no more to be looked through
+				value = value[:maxHeaderValue+1]
+			}
+			kept[name], _ = clean(s.mask(value, cut), maxHeaderValue)
 		}
 	}
 	return kept
@@ -42,8 +47,9 @@ var heads = sync.Pool{New: func() any { return new([maxStoredBody + 1]byte) }}
 
 // readBody reads at most 64 KiB and keeps the beginning as text. No error matters
 // here: the status has decided already, and the caller closes the connection unless
-// the body was read to its end.
-func readBody(resp *http.Response) (text string, truncated bool) {
+// the body was read to its end. Secrets are masked before anything is cut away; one
+// that is read only in part is known by its beginning.
+func readBody(resp *http.Response, s secrets) (text string, truncated bool) {
 	if resp.StatusCode == http.StatusSwitchingProtocols || resp.Body == http.NoBody {
 		return "", false // the connection itself is not a body
 	}
@@ -53,8 +59,9 @@ func readBody(resp *http.Response) (text string, truncated bool) {
 	if err == nil && n > maxStoredBody { // the rest, so that the connection can be used again
 		_, _ = io.CopyN(io.Discard, resp.Body, maxReadBody-int64(n))
 	}
-	text, truncated = clean(buf[:n], maxStoredBody)
-	return text, truncated || err != nil
+	truncated = n > maxStoredBody || err != nil
+	text, cut := clean(s.mask(string(buf[:n]), truncated), maxStoredBody)
+	return text, truncated || cut
 }
 
 // readFull reads until buf is full or the body ends. The error is nil unless the

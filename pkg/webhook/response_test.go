@@ -61,7 +61,7 @@ func TestReadsAtMost64KiBOfABody(t *testing.T) {
 	t.Parallel()
 	const all = 1 << 20
 	rest := strings.NewReader(strings.Repeat("x", all))
-	text, truncated := readBody(&http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(rest)})
+	text, truncated := readBody(&http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(rest)}, nil)
 	if read := all - rest.Len(); read != maxReadBody || len(text) != maxStoredBody || !truncated {
 		t.Errorf("read %d, kept %d, truncated %v", read, len(text), truncated)
 	}
@@ -80,7 +80,7 @@ func TestProgressOnlyMovesForward(t *testing.T) {
 func TestStoredHeadersAreFewAndSmall(t *testing.T) {
 	t.Parallel()
 	h := http.Header{"Set-Cookie": {"a=b"}, "X-Api-Key": {"k"}, "Location": {"https://a/\x1b[0m"}, "Via": {"1.1 a", "1.1 b"}}
-	got := storedHeaders(h)
+	got := storedHeaders(h, nil)
 	if len(got) != 2 || got["Location"] != `https://a/\x1b[0m` || got["Via"] != "1.1 a, 1.1 b" {
 		t.Errorf("got %v", got)
 	}
@@ -91,7 +91,7 @@ func TestStoredHeadersAreFewAndSmall(t *testing.T) {
 		h.Set(name, strings.Repeat("\x00", 64<<10))
 	}
 	size := 0
-	for name, value := range storedHeaders(h) {
+	for name, value := range storedHeaders(h, nil) {
 		size += len(name) + len(value)
 	}
 	if size > 8<<10 {

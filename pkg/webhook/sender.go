@@ -182,10 +182,11 @@ func (s *Sender) send(r Request, start time.Time, a *attempt) Result {
 	}
 	defer func() { _ = resp.Body.Close() }() // the answer is known, whatever Close says
 	result := Result{StatusCode: resp.StatusCode, Reason: fromStatus(resp.StatusCode)}
-	result.Error = explain(result.Reason, resp.StatusCode, a.reached(), 0, nil)
-	result.Headers = storedHeaders(resp.Header)
+	secrets := r.Target.secrets
+	result.Error = secrets.mask(explain(result.Reason, resp.StatusCode, a.reached(), 0, nil), false)
+	result.Headers = storedHeaders(resp.Header, secrets)
 	result.RetryAfter = retryAfter(resp.Header, time.Now())
-	result.Body, result.Truncated = readBody(resp)
+	result.Body, result.Truncated = readBody(resp, secrets)
 	return result
 }
 

@@ -17,6 +17,7 @@ type Target struct {
 	url     *url.URL // shared by all requests, which only read it
 	signers []*signature.Signer
 	custom  http.Header // likewise
+	secrets secrets     // in custom
 }
 
 // Target prepares rawURL, as Guard.CheckURL returned it, and the signing keys, the

@@ -10,6 +10,7 @@
 //   - Be slow: one deadline covers everything from DNS to the last byte of the body.
 //   - Send too much: 64 KiB of headers, 64 KiB of body, nothing is inflated.
 //   - Send what breaks a log or a table: stored text is valid UTF-8 without control characters.
+//   - Repeat the request: the values of custom headers are masked in what is kept of the answer.
 //   - Make one Send arrive twice: HTTP/1.1 only, and the transport sends again only
 //     when it has not written a single byte to a connection that the receiver had closed.
 package webhook

@@ -1,7 +1,10 @@
 package e2e_test
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -71,6 +74,47 @@ func TestFailedDeliveryIsRetriedByHandAndShowsWhatWasSent(t *testing.T) {
 		}
 		if a["remote_address"] != "127.0.0.1" || a["timings"].(map[string]any)["first_byte_ms"] == nil || headers["X-Tenant"] == hidden {
 			t.Errorf("attempt %d: %v", i+1, a)
+		}
+	}
+	svc.verified()
+}
+
+// A receiver in debugging mode must not make what lets requests in there readable
+// for everybody who sees deliveries.
+func TestSecretsThatAReceiverRepeatsAreNeitherStoredNorShown(t *testing.T) {
+	t.Parallel()
+	const marker = "m4rk3r-that-nobody-may-see"
+	svc := start(t, quick(nil))
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		w.Header().Set("X-Request-Id", r.Header.Get("X-Tenant"))
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = fmt.Fprintln(w, user, password, r.Header)
+		_, _ = io.Copy(w, r.Body)
+	}))
+	t.Cleanup(echo.Close)
+	svc.endpoint(echo.URL, map[string]any{
+		"max_retries": 0, "headers": map[string]string{"X-Tenant": marker},
+		"authentication": map[string]string{"type": "basic", "username": "somebody", "password": marker},
+	})
+	svc.organization("echoed.example")
+	d := svc.dispatcher()
+	id := svc.failed()
+	var rows []string
+	if err := svc.db.Select(&rows, `SELECT a::text FROM sonicus.attempts a UNION ALL SELECT d::text FROM sonicus.webhook_deliveries d`); err != nil {
+		t.Fatal(err)
+	}
+	stored := strings.Join(rows, "\n")
+	shown := fmt.Sprint(svc.deliveries(http.StatusOK, http.MethodGet, "/"+id), svc.deliveries(http.StatusOK, http.MethodGet, "/"+id+"/attempts"))
+	for where, text := range map[string]string{"tables": stored, "answers": shown} {
+		if !strings.Contains(text, "X-Tenant:[********]") || !strings.Contains(text, "somebody ********") {
+			t.Errorf("the %s do not show the answer: %s", where, text)
+		}
+	}
+	everything := stored + shown + svc.api.log() + d.log()
+	for _, secret := range []string{marker, "c29tZWJvZHk6bTRya"} { // and the beginning of "somebody:m4rk3r" in base64
+		if strings.Contains(everything, secret) {
+			t.Errorf("%s was stored, shown or printed in the clear", secret)
 		}
 	}
 	svc.verified()
