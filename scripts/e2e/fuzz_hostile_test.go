@@ -16,7 +16,7 @@ var hostileTexts = []string{
 	`"'; DROP TABLE sonicus.organizations; --"`, `"' OR '1'='1"`, `"1; SELECT pg_sleep(10)"`, `"\\'; SELECT pg_sleep(10)--"`, `"%' OR 1=1 --"`, `"$1"`, `"%s%n%x"`, `"{{7*7}}"`,
 	`"${jndi:ldap://127.0.0.1/x}"`, `"<script>alert(1)</script>"`, `"../../../etc/passwd"`, `"/dev/null"`, `"NULL"`, `"null"`, `"true"`, `"0"`, `"-1"`, `"1e308"`, `"NaN"`,
 	`"\\u0000"`, `"\\x00"`, `"__proto__"`, `"00000000-0000-0000-0000-000000000000"`, `"ffffffff-ffff-ffff-ffff-ffffffffffff"`, `"urn:uuid:6f2c1b4e-0f57-4c53-9d3c-3a5f1f6f0c11"`,
-	`"0000-01-01T00:00:00Z"`, `"9999-12-31T23:59:59.999999999Z"`, `"2025-02-30T00:00:00Z"`, `"2025-08-07T16:20:52+24:00"`, `"2016-12-31T23:59:60Z"`, `"infinity"`, `"-infinity"`,
+	`"0000-01-01T00:00:00Z"`, `"9999-12-31T23:59:59.999999999Z"`, `"9999-12-31T23:59:59-23:59"`, `"0001-01-01T00:00:00+23:59"`, `"2025-02-30T00:00:00Z"`, `"2025-08-07T16:20:52+24:00"`, `"2016-12-31T23:59:60Z"`, `"infinity"`, `"-infinity"`,
 	`"http://127.0.0.1:1/"`, `"http://10.0.0.1/"`, `"http://169.254.169.254/latest/meta-data"`, `"http://[::1]/"`, `"http://[fe80::1%25eth0]/"`, `"http://0x7f.1/"`, `"http://localhost/"`,
 	`"http://user:pw@127.0.0.1/"`, `"http://127.0.0.1/#x"`, `"file:///etc/passwd"`, `"gopher://127.0.0.1:70/"`, `"http://127.0.0.1:99999/"`, `"http://127.0.0.1:22/"`, `"javascript:alert(1)"`, `"//127.0.0.1/"`,
 	`"*"`, `"organization.*"`, `"webhook.*"`, `"organization.created"`, `"ORGANIZATION.CREATED"`, `"super_admin"`, `"a@b@c"`, `"a\r\nBcc: x@example.com"`, `"********"`, `"whsec_"`, `"whsec_!!!!"`,

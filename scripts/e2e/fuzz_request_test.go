@@ -81,6 +81,8 @@ func (f *fuzzer) ask(r *rand.Rand, op *operation) question {
 	if bodies := op.bodies(); len(bodies) > 0 && (op.RequestBody.Value.Required || r.IntN(3) > 0) {
 		q.header.Set("Content-Type", pick(r, bodies))
 		q.body = encoded(f.bodyOf(m, op.RequestBody.Value.Content[q.header.Get("Content-Type")]))
+	} else if op.method == http.MethodPost && r.IntN(200) == 0 { // a body that nobody asked for
+		q.body = bytes.Repeat([]byte("x"), pick(r, []int{1, 1 << 20, 1<<20 + 1}))
 	}
 	return q
 }
