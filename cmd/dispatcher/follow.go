@@ -87,7 +87,7 @@ func (p *progress) show(r outbox.Replay) error {
 	case p.looks%lineEvery != 1:
 		return nil
 	case p.asJSON:
-		return json.NewEncoder(p.w).Encode(r)
+		return json.NewEncoder(p.w).Encode(r.Shown())
 	}
 	line := fmt.Sprintf("replay %s is %s: %d of %s deliveries made", r.ID, r.State, r.Created, matched(r))
 	if line == p.last {

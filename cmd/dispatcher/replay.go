@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,21 +126,28 @@ func intoTime(to **time.Time, now time.Time) func(string) error {
 	}
 }
 
+// flagOf is the flag that sets a field of a replay, where it has another name.
+var flagOf = map[string]string{
+	"endpoint_id": "endpoint", "organization_id": "organization", "statuses": "status", "event_types": "event-type", "rate_limit": "rate",
+}
+
 // usageOf makes what is wrong with a replay a matter of the command line.
 func usageOf(err error) error {
-	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.KindInvalid {
-		lines := make([]string, len(p.Fields))
-		for i, f := range p.Fields {
-			lines[i] = f.Field + " " + f.Detail
-		}
-		return fmt.Errorf("%w: replay: %s", errUsage, strings.Join(lines, "; "))
+	p, ok := errors.AsType[*problem.Error](err)
+	if !ok || p.Kind != problem.KindInvalid {
+		return err
 	}
-	return err
+	var lines []string
+	for _, f := range p.Fields {
+		name, _, _ := strings.Cut(f.Field, "[") // of several values all have the same flag
+		lines = append(lines, "--"+cmp.Or(flagOf[name], name)+": "+f.Detail)
+	}
+	return fmt.Errorf("%w: replay: %s", errUsage, strings.Join(slices.Compact(lines), "; "))
 }
 
 func reportReplay(w io.Writer, r outbox.Replay, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(w).Encode(r)
+		return json.NewEncoder(w).Encode(r.Shown())
 	}
 	if r.ID == uuid.Nil {
 		_, err := fmt.Fprintf(w, "%s deliveries match; nothing was written\n", matched(r))

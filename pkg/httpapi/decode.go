@@ -22,8 +22,9 @@ const (
 )
 
 // decode reads the body as one JSON object and lets shape take its fields.
-// Nothing is guessed, repaired or ignored: what shape does not take is unknown,
-// and all that is wrong is reported at once.
+// Nothing is guessed, repaired or ignored: what shape does not take is unknown. All
+// that is wrong with the form is reported at once. Values are the matter of those who do
+// the work, who see them only when the form is right, unless shape judges them as well.
 func decode[T any](w http.ResponseWriter, r *http.Request, shape func(*fields) T) (T, error) {
 	var none T
 	body, err := readBody(w, r)

@@ -3,6 +3,8 @@ package httpapi
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestReplaysThatAreNotMeantAreRefused(t *testing.T) {
@@ -34,5 +36,38 @@ func TestReplaysThatAreNotMeantAreRefused(t *testing.T) {
 	}
 	if got := a.get(t, replaysPath).json(t, 200)["data"].([]any); len(got) > 0 {
 		t.Errorf("written all the same: %v", got)
+	}
+}
+
+func TestAllThatIsWrongWithAReplayIsReportedTogether(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	for body, want := range map[string]string{
+		`{"mode":"x","since":"bad","rate_limit":-5,"statuses":["zz"]}`:                         "since mode rate_limit statuses[0]",
+		`{"mode":7,"since":"2025-08-07T00:00:00Z","event_types":["x"]}`:                        "mode event_types[0]",
+		`{"mode":"missing","endpoint_id":"x","rate_limit":"fast"}`:                             "endpoint_id rate_limit since",
+		`{"mode":"all","statuses":[7,"zz"],"rate_limit":99999999999,"event_types":["x"]}`:      "statuses[0] rate_limit since event_types[0]",
+		`{"mode":"all","since":"2025-08-07T00:00:00Z","until":"2025-08-07T00:00:00Z","to":""}`: "since to",
+	} {
+		if d := a.post(t, replaysPath, body).problem(t, 422, "validation_failed"); d.fieldNames() != want {
+			t.Errorf("%s: named %s, want %s", body, d.fieldNames(), want)
+		}
+	}
+}
+
+// The audit trail tells of a replay what the API does.
+func TestReplayIsKeptInTheAuditTrailAsItIsAnswered(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	made := a.post(t, replaysPath, `{"mode":"all","since":"2025-08-07T00:00:00.123456789Z"}`).json(t, 202)
+	if made["since"] != "2025-08-07T00:00:00.123456Z" || made["reached_at"] == nil {
+		t.Errorf("answered %v", made)
+	}
+	kept := a.get(t, trailPath+"?action=replay.create").json(t, 200)["data"].([]any)[0].(map[string]any)["after"]
+	if diff := cmp.Diff(any(made), kept); diff != "" {
+		t.Errorf("(-answered +kept)\n%s", diff)
+	}
+	if again := a.get(t, replaysPath+"/"+made["id"].(string)).json(t, 200); again["since"] != made["since"] {
+		t.Errorf("since %v, later %v", made["since"], again["since"])
 	}
 }

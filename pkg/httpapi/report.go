@@ -22,6 +22,28 @@ func (r *report) add(path, code, detail string) {
 	}
 }
 
+// judge adds what is wrong with the values of the body. Fields of which something
+// is wrong already are passed over: as they could not be read, they seem to be missing.
+func (r *report) judge(found []problem.Field) {
+	known := map[string]bool{}
+	for _, w := range *r {
+		known[topOf(w.Field)] = true
+	}
+	for _, w := range found {
+		if !known[topOf(w.Field)] {
+			r.add(w.Field, w.Code, w.Detail)
+		}
+	}
+}
+
+// topOf is the field of the body that a path begins with.
+func topOf(path string) string {
+	if end := strings.IndexAny(path, ".["); end >= 0 {
+		return path[:end]
+	}
+	return path
+}
+
 // instant reads a time that can be written again: zones reach beyond the years that
 // RFC 3339 has, where neither JSON nor the database's driver follow.
 func (r *report) instant(path, s, form string) *time.Time {

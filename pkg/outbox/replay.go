@@ -44,6 +44,7 @@ const (
 	// MaxReplayRate is the most deliveries that a replay can make per second.
 	MaxReplayRate  = 10_000
 	maxReplayTypes = 50
+	badRange       = "must be before until, and in the past"
 )
 
 // NewReplay is what somebody wants sent again. What is nil or empty limits nothing.
@@ -61,24 +62,24 @@ type NewReplay struct {
 
 // Replay is one that was asked for, and how far it is. Times are UTC.
 type Replay struct {
-	ID             uuid.UUID      `db:"id" json:"id"`
-	Mode           string         `db:"mode" json:"mode"`
-	EndpointID     *uuid.UUID     `db:"endpoint_id" json:"endpoint_id"`
-	OrganizationID *uuid.UUID     `db:"organization_id" json:"organization_id"`
-	Statuses       pq.StringArray `db:"statuses" json:"statuses"`
-	EventTypes     pq.StringArray `db:"event_types" json:"event_types"`
-	Since          time.Time      `db:"since" json:"since"`
-	Until          time.Time      `db:"until" json:"until"`
-	RateLimit      int            `db:"rate_limit" json:"rate_limit"`
-	State          string         `db:"state" json:"state"`
-	FailureReason  *string        `db:"failure_reason" json:"failure_reason"`
-	Matched        *int64         `db:"matched" json:"matched"` // nil: counting took too long
-	Created        int64          `db:"created" json:"created"`
-	RequestedBy    string         `db:"requested_by" json:"requested_by"`
-	CreatedAt      time.Time      `db:"created_at" json:"created_at"`
-	UpdatedAt      time.Time      `db:"updated_at" json:"updated_at"`
-	FinishedAt     *time.Time     `db:"finished_at" json:"finished_at"`
-	Position       uuid.UUID      `db:"position" json:"-"` // what is up to here is done
+	ID             uuid.UUID      `db:"id"`
+	Mode           string         `db:"mode"`
+	EndpointID     *uuid.UUID     `db:"endpoint_id"`
+	OrganizationID *uuid.UUID     `db:"organization_id"`
+	Statuses       pq.StringArray `db:"statuses"`
+	EventTypes     pq.StringArray `db:"event_types"`
+	Since          time.Time      `db:"since"`
+	Until          time.Time      `db:"until"`
+	RateLimit      int            `db:"rate_limit"`
+	State          string         `db:"state"`
+	FailureReason  *string        `db:"failure_reason"`
+	Matched        *int64         `db:"matched"` // nil: counting took too long
+	Created        int64          `db:"created"`
+	RequestedBy    string         `db:"requested_by"`
+	CreatedAt      time.Time      `db:"created_at"`
+	UpdatedAt      time.Time      `db:"updated_at"`
+	FinishedAt     *time.Time     `db:"finished_at"`
+	Position       uuid.UUID      `db:"position"` // what is up to here is done
 }
 
 // Over says whether nothing more will come of it.
@@ -114,30 +115,34 @@ func (r *Replay) inUTC() {
 
 // at is the replay as it begins; now is when it was asked for.
 func (n NewReplay) at(now time.Time) (Replay, error) {
-	if wrong := n.check(); len(wrong) > 0 {
+	if wrong := n.Check(); len(wrong) > 0 {
 		return Replay{}, problem.Invalid(wrong...)
 	}
 	r := Replay{
 		Mode: n.Mode, EndpointID: n.EndpointID, OrganizationID: n.OrganizationID, Statuses: n.Statuses, EventTypes: n.EventTypes,
-		Since: n.Since.UTC(), Until: now, RateLimit: defaultReplayRate, State: ReplayRunning, CreatedAt: now, UpdatedAt: now,
+		Since: stored(*n.Since), Until: now, RateLimit: defaultReplayRate, State: ReplayRunning, CreatedAt: now, UpdatedAt: now,
 	}
 	if n.DryRun {
 		r.State = ReplayRehearsed
 	}
 	if n.Until != nil && n.Until.Before(now) {
-		r.Until = n.Until.UTC()
+		r.Until = stored(*n.Until)
 	}
 	if n.RateLimit != nil {
 		r.RateLimit = *n.RateLimit
 	}
 	if !r.Since.Before(r.Until) {
-		return Replay{}, problem.Invalid(problem.Field{Field: "since", Code: "invalid_range", Detail: "must be before until, and in the past"})
+		return Replay{}, problem.Invalid(problem.Field{Field: "since", Code: "invalid_range", Detail: badRange})
 	}
 	r.Position = msFloor(r.Since.UnixMilli())
 	return r, nil
 }
 
-func (n NewReplay) check() (wrong []problem.Field) {
+// stored is what the database can hold of a time.
+func stored(at time.Time) time.Time { return at.UTC().Truncate(time.Microsecond) }
+
+// Check returns all that is wrong with n and can be told without the database.
+func (n NewReplay) Check() (wrong []problem.Field) {
 	refuse := func(field, code, detail string) {
 		wrong = append(wrong, problem.Field{Field: field, Code: code, Detail: detail})
 	}
@@ -149,26 +154,33 @@ func (n NewReplay) check() (wrong []problem.Field) {
 	case n.Mode == ReplayMissing && n.EndpointID == nil:
 		refuse("endpoint_id", "required", "name the endpoint that misses events")
 	}
-	if n.Since == nil {
+	switch {
+	case n.Since == nil:
 		refuse("since", "required", "give the time of the first event")
+	case n.Until != nil && !n.Since.Before(*n.Until):
+		refuse("since", "invalid_range", badRange)
 	}
 	if n.RateLimit != nil && (*n.RateLimit < 1 || *n.RateLimit > MaxReplayRate) {
 		refuse("rate_limit", "out_of_range", fmt.Sprintf("use a whole number from 1 to %d", MaxReplayRate))
 	}
 	n.checkStatuses(refuse)
+	n.checkEventTypes(refuse)
+	return wrong
+}
+
+func (n NewReplay) checkEventTypes(refuse func(field, code, detail string)) {
 	if n.EventTypes != nil && len(n.EventTypes) == 0 { // which could mean none, or all
 		refuse("event_types", "required", "name one at least, or leave it out for all")
 	}
 	if len(n.EventTypes) > maxReplayTypes {
 		refuse("event_types", "too_many", fmt.Sprintf("give at most %d", maxReplayTypes))
-		return wrong
+		return
 	}
 	for i, t := range n.EventTypes {
 		if !slices.Contains(event.Types(), t) {
 			refuse(fmt.Sprintf("event_types[%d]", i), "unknown_event_type", "name an event type that exists")
 		}
 	}
-	return wrong
 }
 
 func (n NewReplay) checkStatuses(refuse func(field, code, detail string)) {

@@ -65,7 +65,7 @@ func create(ctx context.Context, tx *sqlx.Tx, now time.Time, r Replay) (Replay, 
 		r.State, r.Matched, r.Position, now, r.RequestedBy); err != nil {
 		return Replay{}, fmt.Errorf("insert: %w", err)
 	}
-	return r, access.Record(ctx, tx, now, access.Change{Action: "replay.create", ObjectType: "replay", ObjectID: r.ID, After: r})
+	return r, access.Record(ctx, tx, now, access.Change{Action: "replay.create", ObjectType: "replay", ObjectID: r.ID, After: r.Shown()})
 }
 
 // endpointGone says whether the endpoint of a replay that has one is not there any more.
@@ -157,7 +157,7 @@ func turned(ctx context.Context, tx *sqlx.Tx, now time.Time, id uuid.UUID, actio
 		id, after.State, after.UpdatedAt, after.FinishedAt); err != nil {
 		return Replay{}, fmt.Errorf("set state: %w", err)
 	}
-	return after, access.Record(ctx, tx, now, access.Change{Action: "replay." + action, ObjectType: "replay", ObjectID: id, Before: before, After: after})
+	return after, access.Record(ctx, tx, now, access.Change{Action: "replay." + action, ObjectType: "replay", ObjectID: id, Before: before.Shown(), After: after.Shown()})
 }
 
 // appears looks, after a commit whose outcome is unknown, whether a replay is in the
