@@ -132,7 +132,7 @@ func (f *fuzzer) run(seed, total uint64) {
 
 func (f *fuzzer) one(r *rand.Rand, n uint64) {
 	count := uint64(len(f.operations))
-	if n%50 == 0 {
+	if r.IntN(50) == 0 { // not every 50th: of 50 operations one would never have its turn
 		f.knock(r)
 		return
 	}
