@@ -8,10 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -32,7 +29,7 @@ const (
 // NewKey is a key to be made. Of Lifetime and ExpiresAt one may be set; without
 // either it never expires.
 type NewKey struct {
-	Name      string // 1 to 200 characters
+	Name      string // 1 to 200 characters; neither bootstrap nor command line, whatever the case
 	Role      Role
 	Lifetime  *time.Duration // from the creation on
 	ExpiresAt *time.Time     // to the microsecond
@@ -105,10 +102,15 @@ func insert(ctx context.Context, tx *sqlx.Tx, made CreatedKey) error {
 
 func (n NewKey) check() []problem.Field {
 	var wrong []problem.Field
-	if !presentable(n.Name) {
+	switch {
+	case !presentable(n.Name):
 		wrong = append(wrong, problem.Field{
 			Field: "name", Code: "invalid_name",
 			Detail: fmt.Sprintf("give 1 to %d characters, without control characters or white space around them", maxName),
+		})
+	case impersonates(n.Name):
+		wrong = append(wrong, problem.Field{
+			Field: "name", Code: "reserved_name", Detail: "choose another name: the log and the audit trail mean somebody else by this one",
 		})
 	}
 	if !slices.Contains(Roles(), n.Role) {
@@ -125,10 +127,4 @@ func (n NewKey) check() []problem.Field {
 
 func inThePast(field string) problem.Field {
 	return problem.Field{Field: field, Code: "out_of_range", Detail: "give a time in the future, or leave it out for a key that never expires"}
-}
-
-// presentable keeps log lines, where names appear, and their readers whole.
-func presentable(name string) bool {
-	return name != "" && utf8.ValidString(name) && utf8.RuneCountInString(name) <= maxName &&
-		strings.TrimSpace(name) == name && !strings.ContainsFunc(name, unicode.IsControl)
 }

@@ -40,9 +40,6 @@ var types = []string{"jwt", "at+jwt", "application/at+jwt"}
 // issuers use a digest in plain base64, whose slashes make no path.
 var kidForm = regexp.MustCompile(`^([A-Za-z0-9._~=-]{1,128}|[A-Za-z0-9+/]{43}=)$`)
 
-// reserved are the names that the audit trail has for those who act without a token.
-var reserved = []string{bootstrapName, commandLine}
-
 func refuse(reason string) error { return fmt.Errorf("%w: %s", ErrToken, reason) }
 
 // read splits a token into its words.
@@ -97,7 +94,7 @@ func (c claims) principal(roleClaim string) (Principal, error) {
 		}
 	}
 	subject, ok := text(c["sub"])
-	if !ok || !presentable(subject) || slices.Contains(reserved, subject) {
+	if !ok || !presentable(subject) || impersonates(subject) {
 		return Principal{}, refuse("its sub cannot be a name in the log")
 	}
 	role, ok := text(c[roleClaim])

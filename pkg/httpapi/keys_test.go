@@ -78,6 +78,7 @@ func TestBadKeyRequestsNameTheField(t *testing.T) {
 		"unknown role":     {`{"name":"a","role":"root"}`, "invalid_role", "role"},
 		"role of a number": {`{"name":"a","role":1}`, "wrong_type", "role"},
 		"control letters":  {`{"name":"a\u0000","role":"admin"}`, "invalid_name", "name"},
+		"another's name":   {`{"name":"Bootstrap","role":"admin"}`, "reserved_name", "name"},
 		"no lifetime":      {`{"name":"a","role":"admin","expires_in_seconds":0}`, "out_of_range", "expires_in_seconds"},
 		"huge lifetime":    {`{"name":"a","role":"admin","expires_in_seconds":99999999999}`, "out_of_range", "expires_in_seconds"},
 		"fraction":         {`{"name":"a","role":"admin","expires_in_seconds":1.5}`, "wrong_type", "expires_in_seconds"},

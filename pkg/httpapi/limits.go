@@ -11,11 +11,14 @@ import (
 	"github.com/sonicus/webhooks/pkg/problem"
 )
 
+const tooManyRequests = "Too many requests with this key. Try again later, or more slowly."
+
 // limits bounds how often each caller may ask, with a bucket for so many requests,
 // which fills again in a time. It remembers those who asked lately, and nobody else.
 type limits struct {
 	requests int // 0: no limit
 	per      time.Duration
+	detail   string // what who asks too often is told
 
 	mu            sync.Mutex
 	recent, older map[string]*rate.Limiter
@@ -63,7 +66,7 @@ func (l *limits) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if p, ok := c.Get(principalKey).(access.Principal); ok {
 			if wait := l.wait(p, time.Now()); wait > 0 {
-				return problem.TooMany(wait, "Too many requests with this key. Try again later, or more slowly.")
+				return problem.TooMany(wait, l.detail)
 			}
 		}
 		return next(c)

@@ -76,9 +76,10 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		organizations: o.Organizations, endpoints: o.Endpoints, tester: o.Tester, events: o.Events, deliveries: o.Deliveries, replays: o.Replays, stats: o.Stats, keys: o.Keys, trail: o.Trail, answers: o.Answers,
-		cursors: cursors{o.Box},
-		limits:  limits{requests: o.RateLimit, per: time.Second}, testLimits: limits{requests: testsAtOnce, per: testsPer},
-		egress: o.Egress, log: o.Log, echo: echo.New(),
+		cursors:    cursors{o.Box},
+		limits:     limits{requests: o.RateLimit, per: time.Second, detail: tooManyRequests},
+		testLimits: limits{requests: testsAtOnce, per: testsPer, detail: tooManyTests},
+		egress:     o.Egress, log: o.Log, echo: echo.New(),
 	}
 	s.echo.Logger.SetOutput(io.Discard) // requests are logged by observe
 	s.echo.IPExtractor = echo.ExtractIPDirect()

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -20,6 +21,10 @@ const (
 	testsAtOnce = 10
 	testsPer    = time.Minute
 )
+
+// tooManyTests names the limit: who sends the fourth test in vain may have spent the
+// others on requests that were refused.
+var tooManyTests = fmt.Sprintf("Too many tests. Each caller may ask each api process for %d a minute; a request that was refused counts too. Try again later.", testsAtOnce)
 
 // testTimeout bounds a test: the look-up of a host or an endpoint, and then the
 // longest time that a receiver may have.

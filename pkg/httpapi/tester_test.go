@@ -340,7 +340,9 @@ func TestTestsAreLimitedPerCallerOverAllTheirRoutes(t *testing.T) {
 			continue
 		}
 		refused++
-		got.problem(t, 429, "rate_limited")
+		if d := got.problem(t, 429, "rate_limited"); !strings.Contains(d.Detail, "tests") || !strings.Contains(d.Detail, strconv.Itoa(testsAtOnce)+" a minute") {
+			t.Errorf("told %q", d.Detail)
+		}
 		if after, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || after < 1 || after > 6 {
 			t.Errorf("Retry-After %q", got.header.Get("Retry-After"))
 		}

@@ -191,7 +191,7 @@ func TestBadTokensCannotBeToldApart(t *testing.T) {
 		"issuers": {`"` + issuerName + `"`, `["` + issuerName + `"]`}, "null issuer": {`"` + issuerName + `"`, "null"},
 		"other audience": {"sonicus", "others"}, "longer audience": {"sonicus", "sonicus2"}, "no audience": {`"aud":"sonicus",`, ""}, "null audience": {`"sonicus"`, "null"},
 		"other audiences": {`"sonicus"`, `["a","b"]`}, "no audiences": {`"sonicus"`, `[]`}, "audience a number": {`"sonicus"`, `1`}, "audience an object": {`"sonicus"`, `{"sonicus":1}`},
-		"no sub": {`"sub":"ada",`, ""}, "empty sub": {"ada", ""}, "sub a number": {`"ada"`, "1"}, "sub null": {`"ada"`, "null"}, "sub with a line break": {"ada", `a\nb`},
+		"no sub": {`"sub":"ada",`, ""}, "empty sub": {"ada", ""}, "sub a number": {`"ada"`, "1"}, "sub null": {`"ada"`, "null"}, "sub with a line break": {"ada", `a\nb`}, "sub of another": {"ada", "Bootstrap"},
 		"sub with NUL": {"ada", `a\u0000`}, "sub with a colour": {"ada", `\u001b[31m`}, "sub with spaces": {"ada", " ada"}, "long sub": {"ada", strings.Repeat("a", 201)},
 		"half a letter": {"ada", `\ud800`}, "not UTF-8": {"ada", "\xff"}, "named as the bootstrap key": {"ada", "bootstrap"}, "named as the command line": {"ada", "command line"},
 		"no role": {`"role":"admin",`, ""}, "unknown role": {`"admin"`, `"root"`}, "role in capitals": {`"admin"`, `"ADMIN"`}, "roles": {`"admin"`, `["admin"]`},

@@ -148,6 +148,7 @@ func TestWrongUsageAndWrongSettingsSayWhatToDo(t *testing.T) {
 		{"api", []string{"migrate"}, 2, "migrate up"},
 		{"api", []string{"migrate", "sideways"}, 2, "usage: api"},
 		{"api", []string{"key", "create", "--role", "king", "--name", "x"}, 2, "role"},
+		{"api", []string{"key", "create", "--role", "viewer", "--name", "Command Line"}, 2, "name"},
 		{"api", []string{"key", "create", "--colour", "red"}, 2, "usage: api"},
 		{"api", []string{"serve", "now"}, 2, "usage: api"},
 		{"api", nil, 1, "SONICUS_ENCRYPTION_KEYS"},
