@@ -59,6 +59,7 @@ COMMENT ON COLUMN sonicus.replays.finished_at IS 'When it ended, however; NULL: 
 
 ALTER TABLE sonicus.deliveries ADD replay_id uuid;
 COMMENT ON COLUMN sonicus.deliveries.generation IS '1: written when the event was published; a replay makes a new row with the next number, 2 when there was none.';
+COMMENT ON COLUMN sonicus.deliveries.max_attempts IS '1 + the endpoint''s max_retries when it was written; a retry by hand raises it to attempt_count + 1 where none is left.';
 COMMENT ON COLUMN sonicus.deliveries.replay_id IS 'The replay that made it, so that the receiver gets the event once more; NULL for generation 1.';
 -- Partitions that exist have comments of their own.
 -- +goose StatementBegin
@@ -69,7 +70,7 @@ BEGIN
     FOR own IN
         SELECT i.inhrelid::regclass AS part, a.attname AS name, col_description(i.inhparent, a.attnum) AS text
         FROM pg_inherits i
-        JOIN pg_attribute a ON a.attrelid = i.inhparent AND a.attname IN ('generation', 'replay_id')
+        JOIN pg_attribute a ON a.attrelid = i.inhparent AND a.attname IN ('generation', 'max_attempts', 'replay_id')
         WHERE i.inhparent = 'sonicus.deliveries'::regclass
     LOOP
         EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', own.part, own.name, own.text);
@@ -102,6 +103,7 @@ SELECT d.id,
 FROM sonicus.deliveries d;
 
 COMMENT ON COLUMN sonicus.webhook_deliveries.created_at IS 'When it was written: in the transaction of its event, or by a replay.';
+COMMENT ON COLUMN sonicus.webhook_deliveries.max_attempts IS 'Requests made at the most: 1 + max_retries when it was written; a retry by hand raises it where none is left.';
 COMMENT ON COLUMN sonicus.webhook_deliveries.replay_id IS 'The replay that made it, in sonicus.replays; NULL: publishing did.';
 
 -- +goose Down
@@ -151,13 +153,19 @@ COMMENT ON COLUMN sonicus.webhook_deliveries.test IS 'Sent to try the receiver o
 
 ALTER TABLE sonicus.deliveries DROP COLUMN replay_id;
 COMMENT ON COLUMN sonicus.deliveries.generation IS '1; a replay makes a new row with the next number.';
+COMMENT ON COLUMN sonicus.deliveries.max_attempts IS '1 + the endpoint''s max_retries when the delivery was written.';
 -- +goose StatementBegin
 DO $$
 DECLARE
-    part regclass;
+    own record;
 BEGIN
-    FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'sonicus.deliveries'::regclass LOOP
-        EXECUTE format('COMMENT ON COLUMN %s.generation IS %L', part, '1; a replay makes a new row with the next number.');
+    FOR own IN
+        SELECT i.inhrelid::regclass AS part, a.attname AS name, col_description(i.inhparent, a.attnum) AS text
+        FROM pg_inherits i
+        JOIN pg_attribute a ON a.attrelid = i.inhparent AND a.attname IN ('generation', 'max_attempts')
+        WHERE i.inhparent = 'sonicus.deliveries'::regclass
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', own.part, own.name, own.text);
     END LOOP;
 END
 $$;
